@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: MIT
+/*
+ * fuzz_core.c - libFuzzer target: the input is a tree size and a sequence of
+ * operations, each checked against naive.h and buddy_core_check().
+ *
+ *   make fuzz-core [SECONDS=60]
+ */
+#include <stdint.h>
+#include <stdlib.h>
+
+#include "buddy_core.h"
+#include "naive.h"
+
+#define MUST(cond)	do { if (!(cond)) abort(); } while (0)
+
+struct block {
+	u32 offset;
+	u32 size;
+};
+
+static void free_one(struct buddy_core *core, struct naive *naive,
+		     struct block *held, u32 *nr, u32 pick)
+{
+	struct block b = held[pick % *nr];
+
+	MUST(buddy_core_free(core, b.offset, b.size) == 0);
+	naive_free(naive, b.offset, b.size);
+	held[pick % *nr] = held[--*nr];
+}
+
+static bool is_held(const struct block *held, u32 nr, u32 offset, u32 size)
+{
+	for (u32 i = 0; i < nr; i++)
+		if (held[i].offset == offset && held[i].size == size)
+			return true;
+	return false;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
+{
+	static _Alignas(16) char mem[8192];
+	struct naive naive = { 0 };
+	struct buddy_core core;
+	struct block held[NAIVE_MAX];
+	u32 nr = 0;
+
+	if (!len)
+		return 0;
+	naive.granules = 1 + data[0] % NAIVE_MAX;
+	MUST(buddy_core_bytes(naive.granules) <= sizeof(mem));
+	MUST(buddy_core_init(&core, naive.granules, mem) == 0);
+	for (size_t i = 1; i + 2 < len; i += 3) {
+		u32 size = data[i + 1], other = data[i + 2];
+
+		if (data[i] % 3 == 0) {
+			u32 align = other % 2 ? 1u << (other >> 1) % 9 : 0;
+			long got = buddy_core_alloc(&core, size, align);
+
+			if (!size) {
+				MUST(got == -EINVAL);
+				continue;
+			}
+			long want = naive_alloc(&naive, size, align);
+
+			MUST(got == (want < 0 ? -ENOMEM : want));
+			if (got >= 0)
+				held[nr++] = (struct block){ (u32)got, size };
+		} else if (data[i] % 3 == 1 && nr) {
+			free_one(&core, &naive, held, &nr, other);
+		} else if (!is_held(held, nr, other, size)) {
+			MUST(buddy_core_free(&core, other, size) == -EINVAL);
+		}
+		MUST(core.free == naive_free_granules(&naive));
+	}
+	MUST(!buddy_core_check(&core));
+	while (nr)
+		free_one(&core, &naive, held, &nr, 0);
+	MUST(core.free == core.granules && !buddy_core_check(&core));
+	return 0;
+}

@@ -1,0 +1,189 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * ioctl.c - the commands of /dev/buddy: what enters is checked here.
+ *
+ * One table, one dispatcher: a handler finds the caller's struct already copied
+ * in, its size settled, and copies nothing but the reply (buddy_call_reply()).
+ * The manual of the commands, and the meaning of each errno, is linux/buddy.h.
+ */
+#include <linux/nospec.h>
+#include <linux/uaccess.h>
+
+#include "buddy.h"
+#include "core/buddy_request.h"
+
+/**
+ * buddy_call_reply() - copy the struct back, as much as the caller has room for
+ * @call: the call
+ *
+ * Return: 0 or -EFAULT.
+ */
+int buddy_call_reply(struct buddy_call *call)
+{
+	/* @size stays the caller's: it may be used again with this struct. */
+	call->u.info.size = call->user_size;
+	if (copy_to_user(call->user, &call->u, min(call->user_size, call->size)))
+		return -EFAULT;
+	return 0;
+}
+
+static int do_info(struct buddy_call *call)
+{
+	const struct buddy_region *region = call->file->region;
+	struct buddy_info *info = &call->u.info;
+
+	if (info->flags || info->reserved)
+		return -EINVAL;
+	*info = (struct buddy_info){
+		.out_abi_version = BUDDY_ABI_VERSION,
+		.out_granule = PAGE_SIZE,
+		.out_region = buddy_bytes(region->pages),
+		.out_max_align = BUDDY_MAX_ALIGN,
+		.out_base_align = region->base_align,
+		.out_features = BUDDY_FEATURE_CONTIGUOUS,
+		.out_node = region->node,
+	};
+	return buddy_call_reply(call);
+}
+
+static int alloc_reply(struct buddy_call *call, struct buddy_block *block,
+		       u32 handle)
+{
+	struct buddy_alloc *alloc = &call->u.alloc;
+
+	alloc->out_length = buddy_bytes(block->pages);
+	alloc->out_offset = BUDDY_MMAP_BASE + buddy_bytes(block->first);
+	alloc->out_handle = handle;
+	return buddy_call_reply(call);
+}
+
+/* No memory: the reply says what there is. */
+static int alloc_shortage(struct buddy_call *call)
+{
+	buddy_stats_shortage(call->file->region, &call->u.alloc);
+	return buddy_call_reply(call) ?: -ENOMEM;
+}
+
+static int do_alloc(struct buddy_call *call)
+{
+	struct buddy_alloc *alloc = &call->u.alloc;
+	struct buddy_file *file = call->file;
+	struct buddy_request request = {
+		.length = alloc->length,
+		.align = alloc->align,
+		.max_align = BUDDY_MAX_ALIGN,
+		.pow2 = alloc->flags & BUDDY_ALLOC_POW2,
+		.shift = PAGE_SHIFT,
+		.limit = file->region->pages,
+	};
+	struct buddy_block *block;
+	u32 handle;
+	int err;
+
+	if (alloc->flags & ~BUDDY_ALLOC_POW2 || alloc->reserved)
+		return -EINVAL;
+	err = buddy_request_check(&request);
+	if (err)
+		return err;
+	*alloc = (struct buddy_alloc){
+		.flags = alloc->flags,
+		.length = alloc->length,
+		.align = alloc->align,
+	};
+
+	err = buddy_handle_reserve(file, &handle);
+	if (err)
+		return err;
+	block = buddy_block_alloc(file, request.granules, request.granule_align);
+	if (IS_ERR(block)) {
+		err = PTR_ERR(block);
+		buddy_handle_cancel(file, handle);
+		return err == -ENOMEM ? alloc_shortage(call) : err;
+	}
+	err = alloc_reply(call, block, handle);
+	if (err) {
+		buddy_handle_cancel(file, handle);
+		buddy_block_put(block);
+		return err;
+	}
+	buddy_handle_publish(file, handle, block);
+	return 0;
+}
+
+static int do_free(struct buddy_call *call)
+{
+	return buddy_handle_free(call->file, call->u.free.handle);
+}
+
+/**
+ * struct buddy_op - one command
+ * @size: of the kernel's struct
+ * @first_size: of the struct in ABI version 1; callers send at least that
+ * @writes: needs a file that is open for writing
+ * @run: the handler; the reply is its own
+ */
+struct buddy_op {
+	u32 size;
+	u32 first_size;
+	bool writes;
+	int (*run)(struct buddy_call *call);
+};
+
+#define BUDDY_OP_FIRST	_IOC_NR(BUDDY_IOC_INFO)
+
+#define BUDDY_OP(_ioc, _fn, _struct, _last, _writes)			\
+	[_IOC_NR(_ioc) - BUDDY_OP_FIRST] = {				\
+		.size = sizeof(_struct) +				\
+			BUILD_BUG_ON_ZERO(sizeof(_struct) >		\
+					  sizeof_field(struct buddy_call, u)), \
+		.first_size = offsetofend(_struct, _last),		\
+		.writes = _writes,					\
+		.run = _fn,						\
+	}
+
+static const struct buddy_op buddy_ops[] = {
+	BUDDY_OP(BUDDY_IOC_INFO, do_info, struct buddy_info, reserved, false),
+	BUDDY_OP(BUDDY_IOC_ALLOC, do_alloc, struct buddy_alloc, out_returning, true),
+	BUDDY_OP(BUDDY_IOC_FREE, do_free, struct buddy_free, handle, true),
+	BUDDY_OP(BUDDY_IOC_STATS, buddy_stats, struct buddy_stats,
+		 out_free_blocks, false),
+	BUDDY_OP(BUDDY_IOC_EXTENTS, buddy_extents, struct buddy_extents,
+		 out_next, false),
+};
+
+/**
+ * buddy_ioctl() - the dispatcher
+ * @file: an open node
+ * @cmd: only its type and number count
+ * @arg: address of the struct
+ *
+ * Return: 0 or an errno of linux/buddy.h.
+ */
+long buddy_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
+{
+	unsigned int nr = _IOC_NR(cmd) - BUDDY_OP_FIRST;
+	const struct buddy_op *op;
+	struct buddy_call call = {
+		.file = file->private_data,
+		.user = (void __user *)arg,
+	};
+	int err;
+
+	if (_IOC_TYPE(cmd) != BUDDY_IOC_TYPE || nr >= ARRAY_SIZE(buddy_ops))
+		return -ENOTTY;
+	op = &buddy_ops[array_index_nospec(nr, ARRAY_SIZE(buddy_ops))];
+	if (op->writes && !(file->f_mode & FMODE_WRITE))
+		return -EBADF;
+	if (get_user(call.user_size, (u32 __user *)call.user))
+		return -EFAULT;
+	if (call.user_size < op->first_size)
+		return -EINVAL;
+	/* No struct of ours will ever be longer; checking the tail takes time. */
+	if (call.user_size > PAGE_SIZE)
+		return -E2BIG;
+	call.size = op->size;
+	err = copy_struct_from_user(&call.u, op->size, call.user, call.user_size);
+	if (err)
+		return err;
+	return op->run(&call);
+}

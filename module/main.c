@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * main.c - module parameters, the file operations, loading and unloading.
+ */
+#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
+
+#include <linux/module.h>
+#include <linux/pid.h>
+#include <linux/slab.h>
+
+#include "buddy.h"
+
+#define MAX_REGIONS	8
+
+static char *size[MAX_REGIONS] = { "256M" };
+static int nr_sizes = 1;
+module_param_array(size, charp, &nr_sizes, 0444);
+MODULE_PARM_DESC(size, "Bytes of each region, with K, M or G (default 256M); one device node each: /dev/buddy, /dev/buddy1, ...");
+
+static int node[MAX_REGIONS] = { [0 ... MAX_REGIONS - 1] = NUMA_NO_NODE };
+module_param_array(node, int, NULL, 0444);
+MODULE_PARM_DESC(node, "NUMA node of each region (default -1: any)");
+
+static struct buddy_region *regions[MAX_REGIONS];
+
+static int buddy_open(struct inode *inode, struct file *file)
+{
+	struct miscdevice *misc = file->private_data;
+	struct buddy_file *bf = kzalloc(sizeof(*bf), GFP_KERNEL_ACCOUNT);
+
+	if (!bf)
+		return -ENOMEM;
+	bf->region = container_of(misc, struct buddy_region, misc);
+	bf->opener = get_pid(task_tgid(current));
+	xa_init_flags(&bf->handles, XA_FLAGS_ALLOC1);
+	file->private_data = bf;
+	return 0;
+}
+
+static int buddy_release(struct inode *inode, struct file *file)
+{
+	struct buddy_file *bf = file->private_data;
+
+	/* Mappings hold the file open: only handles are left. */
+	buddy_handle_free_all(bf);
+	put_pid(bf->opener);
+	kfree(bf);
+	return 0;
+}
+
+static const struct file_operations buddy_fops = {
+	.owner		= THIS_MODULE,
+	.open		= buddy_open,
+	.release	= buddy_release,
+	.unlocked_ioctl	= buddy_ioctl,
+	.compat_ioctl	= compat_ptr_ioctl,
+	.mmap		= buddy_mmap,
+};
+
+static int parse_size(const char *text, unsigned long *bytes)
+{
+	char *end;
+	unsigned long long value = memparse(text, &end);
+
+	if (*end || end == text || !value || value > ULONG_MAX / 2)
+		return -EINVAL;
+	*bytes = ALIGN(value, BUDDY_UNIT);
+	if (*bytes >> PAGE_SHIFT > BUDDY_CORE_MAX_GRANULES)
+		return -EINVAL;
+	return 0;
+}
+
+static int add_region(int index)
+{
+	struct buddy_region *region;
+	unsigned long bytes;
+	int err;
+
+	err = parse_size(size[index], &bytes);
+	if (err) {
+		pr_notice("size=%s: wanted bytes above 0, with K, M or G\n",
+			  size[index]);
+		return err;
+	}
+	region = buddy_region_create(bytes, node[index], index);
+	if (IS_ERR(region))
+		return PTR_ERR(region);
+	region->misc.minor = MISC_DYNAMIC_MINOR;
+	region->misc.name = region->name;
+	region->misc.fops = &buddy_fops;
+	region->misc.mode = 0600;
+	err = misc_register(&region->misc);
+	if (err) {
+		buddy_region_destroy(region);
+		return err;
+	}
+	regions[index] = region;
+	return 0;
+}
+
+static void remove_regions(void)
+{
+	for (int i = MAX_REGIONS; i-- > 0;) {
+		if (!regions[i])
+			continue;
+		misc_deregister(&regions[i]->misc);
+		buddy_region_destroy(regions[i]);
+	}
+}
+
+static int __init buddy_mem_init(void)
+{
+	int err = buddy_reclaim_init();
+
+	if (err)
+		return err;
+	for (int i = 0; i < nr_sizes; i++) {
+		err = add_region(i);
+		if (err) {
+			remove_regions();
+			buddy_reclaim_exit();
+			return err;
+		}
+	}
+	return 0;
+}
+
+static void __exit buddy_mem_exit(void)
+{
+	remove_regions();
+	buddy_reclaim_exit();
+}
+
+module_init(buddy_mem_init);
+module_exit(buddy_mem_exit);
+MODULE_DESCRIPTION("Contiguous memory by a binary buddy allocator, at /dev/buddy");
+MODULE_LICENSE("GPL");
+MODULE_VERSION(BUDDY_VERSION);

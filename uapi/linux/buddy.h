@@ -1,0 +1,243 @@
+/* SPDX-License-Identifier: (GPL-2.0-only WITH Linux-syscall-note) OR MIT */
+/*
+ * linux/buddy.h - the interface of /dev/buddy (module buddy_mem).
+ *
+ * DOC: General
+ *
+ * Every command is ioctl(fd, BUDDY_IOC_X, struct buddy_x *). The first member
+ * of each struct is its size, set by the caller to sizeof(struct buddy_x). A
+ * smaller struct of an older header and a larger struct of a newer one are
+ * both accepted: what the caller lacks is taken as 0 and not returned, what
+ * the kernel does not know must be 0. The kernel looks at the type and the
+ * number of a command only, so a command keeps working when its struct grows.
+ *
+ * Members named out_ are written by the kernel; on entry they are ignored.
+ * Members named reserved and unknown flags must be 0.
+ *
+ * All lengths, alignments and offsets are in bytes.
+ *
+ * DOC: Errors
+ *
+ * Each errno has one meaning, whatever the command:
+ *
+ *   EINVAL   a member is wrong: length 0, an alignment that is no power of two
+ *            or above out_max_align, an unknown flag, a reserved member that
+ *            is not 0, a size below the first version of the struct
+ *   EFBIG    the length is above the whole region and can never be served
+ *   ENOMEM   no memory now: the region has no free range of this length (the
+ *            reply says what it has), or the kernel has none for the handle
+ *   ENOENT   no such handle in this open file: never issued, freed, or another
+ *            open file's
+ *   EBADF    the file is not open for writing (ALLOC and FREE need that)
+ *   E2BIG    the struct is larger than the kernel's and its tail is not 0
+ *   EFAULT   a pointer is bad; nothing was allocated or freed
+ *   EINTR    killed while waiting for memory that was on its way back
+ *   ENOTTY   no such command
+ *   EACCES   open() without permission for the node; mmap() with PROT_EXEC, or
+ *            with PROT_WRITE on a file that is open for reading
+ *
+ * and for mmap() alone:
+ *
+ *   EINVAL   not MAP_SHARED
+ *   ENXIO    the range does not lie in one block of this open file
+ *
+ * DOC: Life of a block
+ *
+ * A block belongs to the open file (struct file) that allocated it. FREE, and
+ * the last close of the file (exit, SIGKILL and out-of-memory included), takes
+ * its handle away. Mappings that still exist keep the block, as they keep an
+ * unlinked file; pages that the kernel or a device still holds (O_DIRECT, RDMA,
+ * io_uring, a pipe) keep it in quarantine. When nobody can reach it any more it
+ * is zeroed and becomes free. So a new block is always zero, and no page is
+ * ever in two hands.
+ */
+#ifndef _UAPI_LINUX_BUDDY_H
+#define _UAPI_LINUX_BUDDY_H
+
+#include <linux/ioctl.h>
+#include <linux/types.h>
+
+/* Of INFO: changes only when something here is no longer compatible. */
+#define BUDDY_ABI_VERSION	1
+
+/* Not in use by any driver that the kernel's ioctl-number.rst lists. */
+#define BUDDY_IOC_TYPE		0xBD
+
+/**
+ * struct buddy_info - BUDDY_IOC_INFO: what this device is
+ * @size: sizeof(struct buddy_info)
+ * @flags: must be 0
+ * @out_abi_version: BUDDY_ABI_VERSION of the module
+ * @out_granule: allocation unit, the page size
+ * @out_region: length of the region
+ * @out_max_align: largest alignment that ALLOC accepts
+ * @out_base_align: alignment of the region itself in physical memory; block
+ *                  alignments hold physically up to this
+ * @out_features: bits of BUDDY_FEATURE_*
+ * @out_node: NUMA node of the region
+ * @reserved: must be 0
+ */
+struct buddy_info {
+	__u32 size;
+	__u32 flags;
+	__u32 out_abi_version;
+	__u32 out_granule;
+	__aligned_u64 out_region;
+	__aligned_u64 out_max_align;
+	__aligned_u64 out_base_align;
+	__aligned_u64 out_features;
+	__s32 out_node;
+	__u32 reserved;
+};
+
+/* Blocks are one contiguous physical range (not so for a process backend). */
+#define BUDDY_FEATURE_CONTIGUOUS	(1ULL << 0)
+
+/* Keep the whole power of two that holds the length: a classic buddy block. */
+#define BUDDY_ALLOC_POW2	(1U << 0)
+
+/**
+ * struct buddy_alloc - BUDDY_IOC_ALLOC: allocate a block
+ * @size: sizeof(struct buddy_alloc)
+ * @flags: BUDDY_ALLOC_POW2 or 0
+ * @length: bytes wanted, 1 or more; rounded up to out_granule, or with
+ *          BUDDY_ALLOC_POW2 to a power of two
+ * @align: 0 or a power of two, up to out_max_align. A block is always aligned
+ *         to its length rounded up to a power of two; this may only raise it
+ * @out_length: bytes of the block
+ * @out_offset: where to mmap() it; never 0
+ * @out_handle: names the block in this open file; never 0, and a freed handle
+ *              is not issued again until 2^31 others were
+ * @reserved: must be 0
+ * @out_free: with ENOMEM: free bytes of the region
+ * @out_largest: with ENOMEM: bytes of the largest free naturally aligned range
+ * @out_returning: with ENOMEM: bytes freed but not yet free (being zeroed, or
+ *                 in quarantine)
+ *
+ * The block is contiguous and zero. It takes a time that does not depend on
+ * its length, but where the region is full and blocks are on their way back,
+ * the call helps to bring them back, and can be killed meanwhile.
+ */
+struct buddy_alloc {
+	__u32 size;
+	__u32 flags;
+	__aligned_u64 length;
+	__aligned_u64 align;
+	__aligned_u64 out_length;
+	__aligned_u64 out_offset;
+	__u32 out_handle;
+	__u32 reserved;
+	__aligned_u64 out_free;
+	__aligned_u64 out_largest;
+	__aligned_u64 out_returning;
+};
+
+/**
+ * struct buddy_free - BUDDY_IOC_FREE: take a handle away
+ * @size: sizeof(struct buddy_free)
+ * @handle: out_handle of an ALLOC on this open file
+ */
+struct buddy_free {
+	__u32 size;
+	__u32 handle;
+};
+
+#define BUDDY_ORDERS	32
+
+/**
+ * struct buddy_stats - BUDDY_IOC_STATS: the region now
+ * @size: sizeof(struct buddy_stats)
+ * @flags: must be 0
+ * @out_region: length of the region
+ * @out_free: bytes that are free and zero
+ * @out_used: bytes in blocks that somebody owns or maps
+ * @out_returning: bytes freed, reachable by nobody as far as is known, being
+ *                 checked and zeroed
+ * @out_quarantined: bytes freed, but held by the kernel or a device
+ * @out_reserved: bytes out of service for ever;
+ *                region = free + used + returning + quarantined + reserved
+ * @out_largest: bytes of the largest free naturally aligned range
+ * @out_low_water: the least that out_free ever was
+ * @out_blocks: number of blocks in out_used
+ * @out_allocs: blocks ever allocated
+ * @out_frees: blocks ever given back
+ * @out_fails: allocations that found no memory
+ * @out_fragmentation: 1 - out_largest / out_free, in 1/1000
+ * @out_orders: number of valid entries of @out_free_blocks
+ * @out_free_blocks: free naturally aligned ranges of out_granule << index bytes
+ *
+ * All members are of one moment.
+ */
+struct buddy_stats {
+	__u32 size;
+	__u32 flags;
+	__aligned_u64 out_region;
+	__aligned_u64 out_free;
+	__aligned_u64 out_used;
+	__aligned_u64 out_returning;
+	__aligned_u64 out_quarantined;
+	__aligned_u64 out_reserved;
+	__aligned_u64 out_largest;
+	__aligned_u64 out_low_water;
+	__aligned_u64 out_blocks;
+	__aligned_u64 out_allocs;
+	__aligned_u64 out_frees;
+	__aligned_u64 out_fails;
+	__u32 out_fragmentation;
+	__u32 out_orders;
+	__aligned_u64 out_free_blocks[BUDDY_ORDERS];
+};
+
+/* States of an extent */
+#define BUDDY_EXTENT_FREE	0	/* free and zero */
+#define BUDDY_EXTENT_USED	1	/* a block of somebody */
+#define BUDDY_EXTENT_RETURNING	2	/* being checked and zeroed */
+#define BUDDY_EXTENT_QUARANTINED 3	/* freed, held by the kernel or a device */
+#define BUDDY_EXTENT_RESERVED	4	/* out of service for ever */
+
+/**
+ * struct buddy_extent_entry - one range of the region
+ * @offset: from the start of the region
+ * @length: bytes
+ * @state: BUDDY_EXTENT_*
+ * @pid: the process that opened the owning file, in the caller's pid
+ *       namespace; 0 where it is not in it, or there is none
+ */
+struct buddy_extent_entry {
+	__aligned_u64 offset;
+	__aligned_u64 length;
+	__u32 state;
+	__s32 pid;
+};
+
+/**
+ * struct buddy_extents - BUDDY_IOC_EXTENTS: what lies where
+ * @size: sizeof(struct buddy_extents)
+ * @flags: must be 0
+ * @start: offset in the region of the first extent wanted; an extent that
+ *         holds this byte is returned whole
+ * @entries: address of an array of struct buddy_extent_entry
+ * @count: its length, 1 or more
+ * @out_count: entries filled
+ * @out_next: @start of the next call; the region's length at the end
+ *
+ * The extents tile the region. Each call is a sequence of moments: a block
+ * freed meanwhile may be seen in either state.
+ */
+struct buddy_extents {
+	__u32 size;
+	__u32 flags;
+	__aligned_u64 start;
+	__aligned_u64 entries;
+	__u32 count;
+	__u32 out_count;
+	__aligned_u64 out_next;
+};
+
+#define BUDDY_IOC_INFO		_IOWR(BUDDY_IOC_TYPE, 0x80, struct buddy_info)
+#define BUDDY_IOC_ALLOC		_IOWR(BUDDY_IOC_TYPE, 0x81, struct buddy_alloc)
+#define BUDDY_IOC_FREE		_IOWR(BUDDY_IOC_TYPE, 0x82, struct buddy_free)
+#define BUDDY_IOC_STATS		_IOWR(BUDDY_IOC_TYPE, 0x83, struct buddy_stats)
+#define BUDDY_IOC_EXTENTS	_IOWR(BUDDY_IOC_TYPE, 0x84, struct buddy_extents)
+
+#endif /* _UAPI_LINUX_BUDDY_H */

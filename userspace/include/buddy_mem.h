@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * buddy_mem.h - libbuddymem: blocks of large contiguous memory.
+ *
+ * A device is a region with a buddy tree over it. A block is a range of it,
+ * zero when allocated, given back when freed or when the process ends, however
+ * it ends. Two backends have the same API:
+ *
+ *   device    /dev/buddy of the module buddy_mem: physically contiguous, from
+ *             a region reserved at load, shared by all processes
+ *   process   a memfd and the same tree, private to the process: no module, no
+ *             permission needed, not contiguous; for development and tests
+ *
+ * Functions return 0 or a negative errno and never set errno. All lengths are
+ * in bytes. buddy_strerror() says what would have worked.
+ *
+ * Threads: calls on one device may come from any thread at any time. Calls on
+ * one block must not overlap one another. After fork() the child may use blocks
+ * that are mapped; on a device of the process backend it cannot allocate, free
+ * or ask (-EPERM): the tree is its parent's.
+ */
+#ifndef BUDDY_MEM_H
+#define BUDDY_MEM_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include <linux/buddy.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct buddy_dev;
+struct buddy_block;
+
+/** enum buddy_backend - where the memory comes from */
+enum buddy_backend {
+	BUDDY_BACKEND_DEFAULT,	/* what $BUDDY_BACKEND says, or AUTO */
+	BUDDY_BACKEND_AUTO,	/* DEVICE, or where there is no node PROCESS */
+	BUDDY_BACKEND_DEVICE,
+	BUDDY_BACKEND_PROCESS,
+};
+
+/**
+ * buddy_dev_open() - open a region
+ * @dev: the device
+ * @backend: which kind
+ * @path: device node; NULL for $BUDDY_DEVICE or /dev/buddy
+ * @size: bytes of the region of a process backend; 0 for $BUDDY_SIZE (bytes,
+ *        with K, M or G) or 256 MiB
+ *
+ * AUTO takes the process backend only where the node does not exist: a node
+ * that may not be opened is an error. buddy_dev_backend() tells what it took.
+ *
+ * Return: 0; -ENOENT (no node: is the module loaded?); -EACCES (no permission
+ * for it); -EINVAL (unknown backend, bad $BUDDY_BACKEND or $BUDDY_SIZE);
+ * -ENOTTY (not a buddy device); -EPROTO (a module of another ABI version);
+ * -ENOMEM; others of open(2).
+ */
+int buddy_dev_open(struct buddy_dev **dev, enum buddy_backend backend,
+		   const char *path, uint64_t size);
+
+/**
+ * buddy_dev_close() - close a region; its blocks must be freed before
+ * @dev: the device, or NULL
+ */
+void buddy_dev_close(struct buddy_dev *dev);
+
+/** buddy_dev_backend() - "device" or "process" */
+const char *buddy_dev_backend(const struct buddy_dev *dev);
+
+/**
+ * buddy_dev_info() - constant facts, see struct buddy_info
+ * Return: 0 or an errno of linux/buddy.h.
+ */
+int buddy_dev_info(struct buddy_dev *dev, struct buddy_info *info);
+
+/**
+ * buddy_dev_stats() - the region now, see struct buddy_stats
+ * Return: 0 or an errno of linux/buddy.h.
+ */
+int buddy_dev_stats(struct buddy_dev *dev, struct buddy_stats *stats);
+
+/**
+ * buddy_dev_extents() - what lies where, in order of offset
+ * @dev: the device
+ * @start: in: offset of the first extent wanted; out: that of the next call
+ * @entries: array to fill
+ * @count: its length
+ *
+ * Return: number of entries filled, 0 at the end; or an errno of linux/buddy.h.
+ */
+int buddy_dev_extents(struct buddy_dev *dev, uint64_t *start,
+		      struct buddy_extent_entry *entries, uint32_t count);
+
+/**
+ * buddy_block_alloc() - allocate a block
+ * @dev: the device
+ * @length: bytes, rounded up to the granule
+ * @align: 0 or a power of two
+ * @flags: BUDDY_ALLOC_POW2 or 0
+ * @block: the block
+ *
+ * Return: 0; -EINVAL, -EFBIG, -ENOMEM, -EINTR as in linux/buddy.h.
+ */
+int buddy_block_alloc(struct buddy_dev *dev, uint64_t length, uint64_t align,
+		      uint32_t flags, struct buddy_block **block);
+
+/**
+ * buddy_block_request() - the same, with the whole request and reply
+ * @dev: the device
+ * @request: in and out, see struct buddy_alloc; its size member is set here.
+ *           After -ENOMEM it says what the region has
+ * @block: the block
+ *
+ * Return: as buddy_block_alloc().
+ */
+int buddy_block_request(struct buddy_dev *dev, struct buddy_alloc *request,
+			struct buddy_block **block);
+
+/** buddy_block_length() - bytes, rounding included */
+uint64_t buddy_block_length(const struct buddy_block *block);
+
+/** buddy_block_offset() - where the block lies in the device's mmap() space */
+uint64_t buddy_block_offset(const struct buddy_block *block);
+
+/**
+ * buddy_block_map() - map the whole block, readable and writable
+ * @block: the block
+ * @address: where; a second call gives the same address
+ *
+ * Return: 0 or a negative errno of mmap(2).
+ */
+int buddy_block_map(struct buddy_block *block, void **address);
+
+/**
+ * buddy_block_unmap() - undo buddy_block_map(); fine if it is not mapped
+ * @block: the block
+ */
+void buddy_block_unmap(struct buddy_block *block);
+
+/**
+ * buddy_block_free() - unmap it and give it back
+ * @block: the block, or NULL
+ *
+ * Return: 0; -ENOENT where the handle was gone (the block is freed here all
+ * the same); -EPERM in a child of fork() with the process backend.
+ */
+int buddy_block_free(struct buddy_block *block);
+
+/**
+ * buddy_strerror() - what an error of this library means, and what would work
+ * @error: a negative errno
+ *
+ * Return: a constant sentence without a full stop.
+ */
+const char *buddy_strerror(int error);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* BUDDY_MEM_H */

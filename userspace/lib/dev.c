@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: MIT
+/*
+ * dev.c - opening a device of either backend, and asking it things.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "private.h"
+
+#define DEFAULT_SIZE	(256ull << 20)
+
+/* Bytes with K, M or G; 0 where it is none of these. */
+static uint64_t parse_size(const char *text)
+{
+	static const char units[] = "KMG";
+	char *end;
+	unsigned long long value = strtoull(text, &end, 10);
+	const char *unit = *end ? strchr(units, *end) : NULL;
+
+	if (end == text || *text == '-' || (*end && (!unit || end[1])))
+		return 0;
+	for (int i = unit ? (int)(unit - units) : -1; i >= 0; i--)
+		if (__builtin_mul_overflow(value, 1024, &value))
+			return 0;
+	return value;
+}
+
+static int parse_backend(const char *text, enum buddy_backend *backend)
+{
+	static const struct {
+		const char *name;
+		enum buddy_backend backend;
+	} names[] = {
+		{ "", BUDDY_BACKEND_AUTO },
+		{ "auto", BUDDY_BACKEND_AUTO },
+		{ "device", BUDDY_BACKEND_DEVICE },
+		{ "process", BUDDY_BACKEND_PROCESS },
+	};
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		if (!strcmp(text, names[i].name)) {
+			*backend = names[i].backend;
+			return 0;
+		}
+	}
+	return -EINVAL;
+}
+
+static const char *env(const char *name, const char *otherwise)
+{
+	const char *value = getenv(name);
+
+	return value && *value ? value : otherwise;
+}
+
+static int open_process(struct buddy_dev **dev, uint64_t size)
+{
+	const char *text = env("BUDDY_SIZE", NULL);
+
+	if (!size && text) {
+		size = parse_size(text);
+		if (!size)
+			return -EINVAL;
+	}
+	return buddy_process_open(dev, size ? size : DEFAULT_SIZE);
+}
+
+int buddy_dev_open(struct buddy_dev **dev, enum buddy_backend backend,
+		   const char *path, uint64_t size)
+{
+	int err;
+
+	*dev = NULL;
+	if (backend == BUDDY_BACKEND_DEFAULT) {
+		err = parse_backend(env("BUDDY_BACKEND", ""), &backend);
+		if (err)
+			return err;
+	}
+	if (!path)
+		path = env("BUDDY_DEVICE", "/dev/buddy");
+	switch (backend) {
+	case BUDDY_BACKEND_PROCESS:
+		return open_process(dev, size);
+	case BUDDY_BACKEND_DEVICE:
+		return buddy_device_open(dev, path);
+	case BUDDY_BACKEND_AUTO:
+		err = buddy_device_open(dev, path);
+		return err == -ENOENT ? open_process(dev, size) : err;
+	default:
+		return -EINVAL;
+	}
+}
+
+void buddy_dev_close(struct buddy_dev *dev)
+{
+	if (dev)
+		dev->ops->close(dev);
+}
+
+const char *buddy_dev_backend(const struct buddy_dev *dev)
+{
+	return dev->ops->name;
+}
+
+int buddy_dev_info(struct buddy_dev *dev, struct buddy_info *info)
+{
+	memset(info, 0, sizeof(*info));
+	info->size = sizeof(*info);
+	return dev->ops->call(dev, BUDDY_IOC_INFO, info);
+}
+
+int buddy_dev_stats(struct buddy_dev *dev, struct buddy_stats *stats)
+{
+	memset(stats, 0, sizeof(*stats));
+	stats->size = sizeof(*stats);
+	return dev->ops->call(dev, BUDDY_IOC_STATS, stats);
+}
+
+int buddy_dev_extents(struct buddy_dev *dev, uint64_t *start,
+		      struct buddy_extent_entry *entries, uint32_t count)
+{
+	struct buddy_extents extents = {
+		.size = sizeof(extents),
+		.start = *start,
+		.entries = (uintptr_t)entries,
+		.count = count,
+	};
+	int err = dev->ops->call(dev, BUDDY_IOC_EXTENTS, &extents);
+
+	if (err)
+		return err;
+	*start = extents.out_next;
+	return (int)extents.out_count;
+}
+
+const char *buddy_strerror(int error)
+{
+	static const struct {
+		int error;
+		const char *text;
+	} texts[] = {
+		{ 0, "no error" },
+		{ -EINVAL, "invalid: a length of 0, an alignment that is no power of two or above 1 GiB, an unknown flag, or a bad BUDDY_BACKEND (device, process, auto) or BUDDY_SIZE (as 256M)" },
+		{ -EFBIG, "larger than the whole region; load the module with a larger size=, or set BUDDY_SIZE for the process backend" },
+		{ -ENOMEM, "no free range of this length; buddyctl stats shows the largest one" },
+		{ -ENOENT, "no such device or handle; `modprobe buddy_mem` makes /dev/buddy, BUDDY_BACKEND=process needs no module" },
+		{ -ENXIO, "no such device or address; `modprobe buddy_mem` makes /dev/buddy, BUDDY_BACKEND=process needs no module" },
+		{ -EACCES, "no permission for the device node; be root or in its group (see `ls -l /dev/buddy`), or use BUDDY_BACKEND=process" },
+		{ -EPERM, "not allowed here; after fork() a process backend belongs to the parent" },
+		{ -ENOTTY, "not a buddy device" },
+		{ -EPROTO, "the module has another ABI version; module and library must be of one release" },
+		{ -EINTR, "interrupted" },
+	};
+
+	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
+		if (texts[i].error == error)
+			return texts[i].text;
+	return strerror(-error);
+}

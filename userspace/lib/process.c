@@ -1,0 +1,242 @@
+// SPDX-License-Identifier: MIT
+/*
+ * process.c - the backend without a module: a memfd, and the tree of module/core
+ * over its pages. Answers the same commands with the same errnos.
+ *
+ * One mutex protects the tree. A freed range is punched out of the memfd before
+ * it goes back to the tree, so what is in the tree is zero, as in the module.
+ * A block's handle is its first granule + 1.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/falloc.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "core/buddy_core.h"
+#include "core/buddy_request.h"
+#include "private.h"
+
+/* Blocks start here in the file, which is sparse: no block has the offset 0. */
+#define BASE		(2ull << 20)
+#define MAX_ALIGN	(1ull << 30)
+
+struct process_dev {
+	struct buddy_dev dev;
+	pid_t pid;		/* who opened it; a forked child must not use it */
+	uint32_t shift;		/* a granule is a page: 2^shift bytes */
+	pthread_mutex_t lock;	/* protects all below */
+	struct buddy_core core;
+	void *core_mem;
+	uint64_t fails;
+};
+
+static uint64_t bytes_of(const struct process_dev *p, uint64_t granules)
+{
+	return granules << p->shift;
+}
+
+static int do_info(struct process_dev *p, struct buddy_info *info)
+{
+	if (info->flags || info->reserved)
+		return -EINVAL;
+	*info = (struct buddy_info){
+		.size = info->size,
+		.out_abi_version = BUDDY_ABI_VERSION,
+		.out_granule = 1u << p->shift,
+		.out_region = bytes_of(p, p->core.granules),
+		.out_max_align = MAX_ALIGN,
+		.out_base_align = 1u << p->shift,
+		.out_node = -1,
+	};
+	return 0;
+}
+
+static int do_alloc(struct process_dev *p, struct buddy_alloc *alloc)
+{
+	struct buddy_request request = {
+		.length = alloc->length,
+		.align = alloc->align,
+		.max_align = MAX_ALIGN,
+		.pow2 = alloc->flags & BUDDY_ALLOC_POW2,
+		.shift = p->shift,
+		.limit = p->core.granules,
+	};
+	long first;
+	int err;
+
+	if (alloc->flags & ~BUDDY_ALLOC_POW2 || alloc->reserved)
+		return -EINVAL;
+	err = buddy_request_check(&request);
+	if (err)
+		return err;
+	*alloc = (struct buddy_alloc){
+		.size = alloc->size,
+		.flags = alloc->flags,
+		.length = alloc->length,
+		.align = alloc->align,
+	};
+	first = buddy_core_alloc(&p->core, request.granules,
+				 request.granule_align);
+	if (first < 0) {
+		p->fails++;
+		alloc->out_free = bytes_of(p, p->core.free);
+		alloc->out_largest = bytes_of(p, buddy_core_largest(&p->core));
+		return -ENOMEM;
+	}
+	alloc->out_length = bytes_of(p, request.granules);
+	alloc->out_offset = BASE + bytes_of(p, (uint64_t)first);
+	alloc->out_handle = (uint32_t)first + 1;
+	return 0;
+}
+
+static int do_free(struct process_dev *p, struct buddy_free *request)
+{
+	struct buddy_extent e;
+
+	if (!request->handle ||
+	    buddy_core_find(&p->core, request->handle - 1, &e) || !e.used ||
+	    e.offset != request->handle - 1)
+		return -ENOENT;
+	if (fallocate(p->dev.fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+		      (off_t)(BASE + bytes_of(p, e.offset)),
+		      (off_t)bytes_of(p, e.size)))
+		return -errno;
+	return buddy_core_free(&p->core, e.offset, e.size);
+}
+
+static int do_stats(struct process_dev *p, struct buddy_stats *s)
+{
+	const struct buddy_core *core = &p->core;
+
+	if (s->flags)
+		return -EINVAL;
+	*s = (struct buddy_stats){
+		.size = s->size,
+		.out_region = bytes_of(p, core->granules),
+		.out_free = bytes_of(p, core->free),
+		.out_used = bytes_of(p, core->granules - core->free),
+		.out_largest = bytes_of(p, buddy_core_largest(core)),
+		.out_low_water = bytes_of(p, core->low_water),
+		.out_blocks = core->allocs - core->frees,
+		.out_allocs = core->allocs,
+		.out_frees = core->frees,
+		.out_fails = p->fails,
+		.out_fragmentation = buddy_core_fragmentation(core),
+		.out_orders = buddy_log2(core->granules) + 1,
+	};
+	for (uint32_t order = 0; order < s->out_orders; order++)
+		s->out_free_blocks[order] = buddy_core_count(core, order);
+	return 0;
+}
+
+static int do_extents(struct process_dev *p, struct buddy_extents *x)
+{
+	struct buddy_extent_entry *entries = (void *)(uintptr_t)x->entries;
+	uint64_t at = x->start >> p->shift;
+	struct buddy_extent e;
+
+	if (x->flags || !x->count)
+		return -EINVAL;
+	x->out_count = 0;
+	for (; at < p->core.granules && x->out_count < x->count;
+	     at = (uint64_t)e.offset + e.size) {
+		buddy_core_find(&p->core, (uint32_t)at, &e);
+		entries[x->out_count++] = (struct buddy_extent_entry){
+			.offset = bytes_of(p, e.offset),
+			.length = bytes_of(p, e.size),
+			.state = e.used ? BUDDY_EXTENT_USED : BUDDY_EXTENT_FREE,
+			.pid = e.used ? p->pid : 0,
+		};
+	}
+	x->out_next = bytes_of(p, at);
+	return 0;
+}
+
+static int process_call(struct buddy_dev *dev, unsigned long command, void *arg)
+{
+	struct process_dev *p = (struct process_dev *)dev;
+	int err = -ENOTTY;
+
+	if (getpid() != p->pid)
+		return -EPERM;
+	pthread_mutex_lock(&p->lock);
+	switch (command) {
+	case BUDDY_IOC_INFO:
+		err = do_info(p, arg);
+		break;
+	case BUDDY_IOC_ALLOC:
+		err = do_alloc(p, arg);
+		break;
+	case BUDDY_IOC_FREE:
+		err = do_free(p, arg);
+		break;
+	case BUDDY_IOC_STATS:
+		err = do_stats(p, arg);
+		break;
+	case BUDDY_IOC_EXTENTS:
+		err = do_extents(p, arg);
+		break;
+	}
+	pthread_mutex_unlock(&p->lock);
+	return err;
+}
+
+static void process_close(struct buddy_dev *dev)
+{
+	struct process_dev *p = (struct process_dev *)dev;
+
+	pthread_mutex_destroy(&p->lock);
+	close(dev->fd);
+	free(p->core_mem);
+	free(p);
+}
+
+static const struct buddy_backend_ops process_ops = {
+	.name = "process",
+	.call = process_call,
+	.close = process_close,
+};
+
+static int process_init(struct process_dev *p, uint64_t size)
+{
+	uint64_t granules;
+
+	p->shift = buddy_log2((uint64_t)sysconf(_SC_PAGESIZE));
+	granules = ((size - 1) >> p->shift) + 1;
+	if (granules > BUDDY_CORE_MAX_GRANULES)
+		return -EINVAL;
+	p->core_mem = aligned_alloc(16, buddy_core_bytes((uint32_t)granules));
+	if (!p->core_mem)
+		return -ENOMEM;
+	buddy_core_init(&p->core, (uint32_t)granules, p->core_mem);
+	p->dev.fd = memfd_create("buddy-process", MFD_CLOEXEC);
+	if (p->dev.fd < 0 ||
+	    ftruncate(p->dev.fd, (off_t)(BASE + bytes_of(p, granules))))
+		return -errno;
+	return 0;
+}
+
+int buddy_process_open(struct buddy_dev **dev, uint64_t size)
+{
+	struct process_dev *p = calloc(1, sizeof(*p));
+	int err;
+
+	if (!p)
+		return -ENOMEM;
+	p->dev.ops = &process_ops;
+	p->dev.fd = -1;
+	p->pid = getpid();
+	pthread_mutex_init(&p->lock, NULL);
+	err = process_init(p, size);
+	if (err) {
+		process_close(&p->dev);
+		return err;
+	}
+	*dev = &p->dev;
+	return 0;
+}

@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: MIT
+/*
+ * report.c - buddyctl info and stats, for people and as JSON.
+ *
+ * Each report is a list of named numbers, printed by one of two printers.
+ */
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "buddyctl.h"
+
+enum unit { NUMBER, BYTES, PERMILLE };
+
+struct figure {
+	const char *key;	/* JSON */
+	const char *label;	/* people */
+	enum unit unit;
+	int64_t value;
+};
+
+const char *ctl_bytes(uint64_t bytes)
+{
+	static const char *const units[] = { "B", "KiB", "MiB", "GiB", "TiB" };
+	static char texts[8][32];
+	static int next;
+	char *text = texts[next++ % 8];
+	double value = (double)bytes;
+	size_t unit = 0;
+
+	while (value >= 1024 && unit + 1 < sizeof(units) / sizeof(units[0])) {
+		value /= 1024;
+		unit++;
+	}
+	snprintf(text, sizeof(texts[0]), "%.*f %s",
+		 unit && value < 100 && value != (double)(int)value, value,
+		 units[unit]);
+	return text;
+}
+
+static void print_text(const struct figure *figures, int count)
+{
+	for (int i = 0; i < count; i++) {
+		const struct figure *f = &figures[i];
+
+		if (f->unit == BYTES)
+			printf("%-16s %12s  %20" PRId64 " bytes\n", f->label,
+			       ctl_bytes((uint64_t)f->value), f->value);
+		else if (f->unit == PERMILLE)
+			printf("%-16s %12.1f %%\n", f->label,
+			       (double)f->value / 10);
+		else
+			printf("%-16s %12" PRId64 "\n", f->label, f->value);
+	}
+}
+
+static void print_json(const struct figure *figures, int count)
+{
+	for (int i = 0; i < count; i++)
+		printf(",\n  \"%s\": %" PRId64, figures[i].key, figures[i].value);
+}
+
+static void print_name(const struct ctl *ctl)
+{
+	if (!ctl->json) {
+		printf("%-16s %12s\n", "device", ctl->name);
+		return;
+	}
+	printf("{\n  \"device\": \"");
+	for (const char *c = ctl->name; *c; c++) {
+		if ((unsigned char)*c < ' ')
+			printf("\\u%04x", *c);
+		else
+			printf(*c == '"' || *c == '\\' ? "\\%c" : "%c", *c);
+	}
+	printf("\",\n  \"backend\": \"%s\"", buddy_dev_backend(ctl->dev));
+}
+
+static void print(const struct ctl *ctl, const struct figure *figures, int count)
+{
+	if (ctl->json)
+		print_json(figures, count);
+	else
+		print_text(figures, count);
+}
+
+#define COUNT(array) ((int)(sizeof(array) / sizeof((array)[0])))
+
+int ctl_info(const struct ctl *ctl)
+{
+	struct buddy_info i;
+	int err = buddy_dev_info(ctl->dev, &i);
+	const struct figure figures[] = {
+		{ "abi_version", "ABI version", NUMBER, i.out_abi_version },
+		{ "region", "region", BYTES, (int64_t)i.out_region },
+		{ "granule", "granule", BYTES, i.out_granule },
+		{ "max_align", "max alignment", BYTES, (int64_t)i.out_max_align },
+		{ "base_align", "region aligned", BYTES, (int64_t)i.out_base_align },
+		{ "node", "NUMA node", NUMBER, i.out_node },
+		{ "contiguous", "contiguous", NUMBER,
+		  !!(i.out_features & BUDDY_FEATURE_CONTIGUOUS) },
+	};
+
+	if (err)
+		return err;
+	print_name(ctl);
+	print(ctl, figures, COUNT(figures));
+	if (ctl->json)
+		puts("\n}");
+	return 0;
+}
+
+static void print_orders(const struct ctl *ctl, const struct buddy_stats *s,
+			 uint64_t granule)
+{
+	if (ctl->json) {
+		printf(",\n  \"free_blocks\": [");
+		for (uint32_t i = 0; i < s->out_orders; i++)
+			printf("%s%" PRIu64, i ? ", " : "",
+			       (uint64_t)s->out_free_blocks[i]);
+		puts("]\n}");
+		return;
+	}
+	printf("free ranges     ");
+	for (uint32_t i = 0; i < s->out_orders; i++)
+		if (s->out_free_blocks[i])
+			printf(" %" PRIu64 " x %s", (uint64_t)s->out_free_blocks[i],
+			       ctl_bytes(granule << i));
+	puts("");
+}
+
+int ctl_stats(const struct ctl *ctl)
+{
+	struct buddy_stats s;
+	struct buddy_info info;
+	int err = buddy_dev_info(ctl->dev, &info);
+
+	if (!err)
+		err = buddy_dev_stats(ctl->dev, &s);
+	if (err)
+		return err;
+
+	const struct figure figures[] = {
+		{ "region", "region", BYTES, (int64_t)s.out_region },
+		{ "free", "free", BYTES, (int64_t)s.out_free },
+		{ "used", "used", BYTES, (int64_t)s.out_used },
+		{ "returning", "returning", BYTES, (int64_t)s.out_returning },
+		{ "quarantined", "quarantined", BYTES, (int64_t)s.out_quarantined },
+		{ "reserved", "reserved", BYTES, (int64_t)s.out_reserved },
+		{ "largest", "largest free", BYTES, (int64_t)s.out_largest },
+		{ "low_water", "least ever free", BYTES, (int64_t)s.out_low_water },
+		{ "fragmentation_permille", "fragmentation", PERMILLE,
+		  s.out_fragmentation },
+		{ "blocks", "blocks", NUMBER, (int64_t)s.out_blocks },
+		{ "allocs", "allocated ever", NUMBER, (int64_t)s.out_allocs },
+		{ "frees", "freed ever", NUMBER, (int64_t)s.out_frees },
+		{ "fails", "found no memory", NUMBER, (int64_t)s.out_fails },
+	};
+
+	print_name(ctl);
+	print(ctl, figures, COUNT(figures));
+	print_orders(ctl, &s, info.out_granule);
+	return 0;
+}

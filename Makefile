@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: MIT
+# The front door: `make help` lists what there is.
+
+.DEFAULT_GOAL := all
+MAKEFLAGS += --no-print-directory
+SHELL := /bin/bash
+
+VERSION := $(shell cat VERSION)
+KVER	?= $(shell uname -r)
+KDIR	?= /lib/modules/$(KVER)/build
+B	:= build
+
+include userspace/Makefile.inc
+include tests/Makefile.inc
+
+.PHONY: all help run module clean install uninstall
+
+help:
+	@echo 'make run        from a fresh machine to text out of /dev/buddy, in a VM'
+	@echo 'make test       every test; the last line is N passed, N failed, N skipped'
+	@echo 'make test-core  the quick ones on this machine (seconds)'
+	@echo 'make test-vm    the ones that need the module, in a VM'
+	@echo 'make bench-core instructions per operation of the tree, with ceilings'
+	@echo 'make fuzz-core  libFuzzer on the tree, SECONDS=60'
+	@echo 'make            the userspace, in build/'
+	@echo 'make module     buddy_mem.ko for KVER=$$(uname -r)'
+	@echo 'make install    library, command, header and man pages to DESTDIR PREFIX=/usr/local'
+	@echo 'make clean      removes build/'
+
+all: userspace
+
+run:
+	@userspace/install/need build vm
+	@userspace/examples/run-in-vm
+
+# The kernel's build system writes beside its sources: give each kernel a tree
+# of links of its own.
+module:
+	@test -e $(KDIR)/Makefile || { echo "no headers of kernel $(KVER) at $(KDIR): apt-get install linux-headers-$(KVER)" >&2; exit 1; }
+	@mkdir -p $(B)/module-$(KVER)
+	@cp -rsf $(abspath Kbuild VERSION module uapi) $(B)/module-$(KVER)/
+	$(MAKE) -C $(KDIR) M=$(abspath $(B)/module-$(KVER)) modules
+
+clean:
+	rm -rf $(B)

@@ -1,0 +1,486 @@
+// SPDX-License-Identifier: MIT
+/*
+ * abi_test.c - every wrong call of /dev/buddy, one fault at a time, with its
+ * exact errno; and the good calls beside them. Needs root and the module.
+ */
+#define _GNU_SOURCE
+#include <grp.h>
+#include <stddef.h>
+
+#include "harness.h"
+
+static int fd;
+
+static struct buddy_alloc good_alloc(void)
+{
+	return (struct buddy_alloc){
+		.size = sizeof(struct buddy_alloc),
+		.length = 3 * PAGE,
+	};
+}
+
+static int try_alloc(struct buddy_alloc a)
+{
+	int err = call(fd, BUDDY_IOC_ALLOC, &a);
+
+	if (!err)
+		expect_eq(free_block(fd, a.out_handle), 0);
+	return err;
+}
+
+static void info(void)
+{
+	struct buddy_info i = { .size = sizeof(i) };
+
+	expect_eq(call(fd, BUDDY_IOC_INFO, &i), 0);
+	expect_eq(i.size, sizeof(i));
+	expect_eq(i.out_abi_version, BUDDY_ABI_VERSION);
+	expect_eq(i.out_granule, PAGE);
+	expect(i.out_region >= 2 * MIB && i.out_region % (2 * MIB) == 0);
+	expect(i.out_base_align >= 2 * MIB);
+	expect_eq(i.out_max_align, 1 << 30);
+	expect(i.out_features & BUDDY_FEATURE_CONTIGUOUS);
+	i.flags = 1;
+	expect_eq(call(fd, BUDDY_IOC_INFO, &i), -EINVAL);
+	i.flags = 0;
+	i.reserved = 1;
+	expect_eq(call(fd, BUDDY_IOC_INFO, &i), -EINVAL);
+}
+
+static void alloc_good(void)
+{
+	struct buddy_alloc a = good_alloc();
+
+	expect_eq(call(fd, BUDDY_IOC_ALLOC, &a), 0);
+	expect_eq(a.size, sizeof(a));
+	expect_eq(a.out_length, 3 * PAGE);
+	expect(a.out_handle != 0);
+	expect(a.out_offset != 0 && a.out_offset % (4 * PAGE) == 0);
+	expect_eq(a.out_free, 0);
+	expect_eq(free_block(fd, a.out_handle), 0);
+
+	a = good_alloc();
+	a.flags = BUDDY_ALLOC_POW2;
+	expect_eq(call(fd, BUDDY_IOC_ALLOC, &a), 0);
+	expect_eq(a.out_length, 4 * PAGE);
+	expect_eq(free_block(fd, a.out_handle), 0);
+
+	a = good_alloc();
+	a.length = 1;
+	a.align = MIB;
+	expect_eq(call(fd, BUDDY_IOC_ALLOC, &a), 0);
+	expect_eq(a.out_length, PAGE);
+	expect_eq(a.out_offset % MIB, 0);
+	expect_eq(free_block(fd, a.out_handle), 0);
+}
+
+static void alloc_lengths(void)
+{
+	uint64_t region = get_stats(fd).out_region;
+	static const uint64_t huge[] = {
+		1ull << 62, 1ull << 63, UINT64_MAX - PAGE, UINT64_MAX - PAGE + 1,
+		UINT64_MAX - 1, UINT64_MAX,
+	};
+	struct buddy_alloc a = good_alloc();
+
+	a.length = 0;
+	expect_eq(try_alloc(a), -EINVAL);
+	a.length = region + 1;
+	expect_eq(try_alloc(a), -EFBIG);
+	a.length = region;
+	expect_eq(try_alloc(a), 0);
+	for (size_t i = 0; i < sizeof(huge) / sizeof(huge[0]); i++) {
+		a.length = huge[i];
+		a.flags = 0;
+		expect_eq(try_alloc(a), -EFBIG);
+		a.flags = BUDDY_ALLOC_POW2;
+		expect_eq(try_alloc(a), -EFBIG);
+	}
+}
+
+static void alloc_alignments(void)
+{
+	struct buddy_alloc a = good_alloc();
+
+	a.align = 3;
+	expect_eq(try_alloc(a), -EINVAL);
+	a.align = PAGE + 1;
+	expect_eq(try_alloc(a), -EINVAL);
+	a.align = 2ull << 30;
+	expect_eq(try_alloc(a), -EINVAL);
+	a.align = 1ull << 63;
+	expect_eq(try_alloc(a), -EINVAL);
+	a.align = UINT64_MAX;
+	expect_eq(try_alloc(a), -EINVAL);
+	a.align = 1;
+	expect_eq(try_alloc(a), 0);
+	a.align = PAGE;
+	expect_eq(try_alloc(a), 0);
+	a.align = 1 << 30;
+	expect_eq(try_alloc(a), 0);
+}
+
+static void alloc_flags(void)
+{
+	struct buddy_alloc a = good_alloc();
+
+	for (int bit = 0; bit < 32; bit++) {
+		a.flags = 1u << bit;
+		expect_eq(try_alloc(a),
+			  a.flags == BUDDY_ALLOC_POW2 ? 0 : -EINVAL);
+	}
+	a.flags = 0;
+	a.reserved = 1;
+	expect_eq(try_alloc(a), -EINVAL);
+}
+
+static void handles(void)
+{
+	struct buddy_alloc a, b;
+	int other = device_open();
+
+	expect_eq(free_block(fd, 0), -ENOENT);
+	expect_eq(free_block(fd, 12345678), -ENOENT);
+	expect_eq(free_block(fd, UINT32_MAX), -ENOENT);
+	expect_eq(alloc_block(fd, PAGE, &a), 0);
+	expect_eq(free_block(other, a.out_handle), -ENOENT);
+	expect_eq(free_block(fd, a.out_handle), 0);
+	expect_eq(free_block(fd, a.out_handle), -ENOENT);
+	/* not issued again at once */
+	expect_eq(alloc_block(fd, PAGE, &b), 0);
+	expect(b.out_handle != a.out_handle);
+	expect_eq(free_block(fd, a.out_handle), -ENOENT);
+	expect_eq(free_block(fd, b.out_handle), 0);
+	close(other);
+}
+
+/*
+ * Struct sizes: short, exact, long with a zero tail, long with a tail that is
+ * not, far too long.
+ */
+static void lengths_of(unsigned long command, size_t exact, void *fill)
+{
+	/* at the end of a page, the next one not mapped: no byte too far */
+	char *page = mmap(NULL, 3 * PAGE, PROT_READ | PROT_WRITE,
+			  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	char *at;
+
+	munmap(page + 2 * PAGE, PAGE);
+	for (uint32_t size = 0; size < exact; size++) {
+		at = page + 2 * PAGE - (size < 4 ? 4 : size);
+		memcpy(at, fill, size < 4 ? 4 : size);
+		memcpy(at, &size, sizeof(size));
+		expect_eq(call(fd, command, at), -EINVAL);
+	}
+	for (uint32_t more = 0; more <= 64; more += 4) {
+		uint32_t size = (uint32_t)exact + more;
+
+		at = page + 2 * PAGE - size;
+		memset(at, 0, size);
+		memcpy(at, fill, exact);
+		memcpy(at, &size, sizeof(size));
+		int err = call(fd, command, at);
+
+		expect(err == 0 || (command == BUDDY_IOC_FREE && err == -ENOENT));
+		memcpy(&size, at, sizeof(size));
+		expect_eq(size, exact + more);
+		if (command == BUDDY_IOC_ALLOC) {
+			struct buddy_alloc a;
+
+			memcpy(&a, at, sizeof(a));
+			expect_eq(free_block(fd, a.out_handle), 0);
+		}
+		if (!more)
+			continue;
+		memcpy(at, fill, exact);
+		memcpy(at, &size, sizeof(size));
+		at[size - 1] = 1;
+		expect_eq(call(fd, command, at), -E2BIG);
+	}
+	for (int i = 0; i < 2; i++) {
+		uint32_t size = i ? UINT32_MAX : PAGE + 1;
+
+		memset(page, 0, 2 * PAGE);
+		memcpy(page, fill, exact);
+		memcpy(page, &size, sizeof(size));
+		expect_eq(call(fd, command, page), -E2BIG);
+	}
+	expect_eq(call(fd, command, NULL), -EFAULT);
+	expect_eq(call(fd, command, page + 2 * PAGE), -EFAULT);
+	expect_eq(call(fd, command, page + 2 * PAGE - 2), -EFAULT);
+	munmap(page, 2 * PAGE);
+}
+
+static void struct_lengths(void)
+{
+	struct buddy_extent_entry entries[4];
+	struct buddy_info i = { 0 };
+	struct buddy_alloc a = good_alloc();
+	struct buddy_free f = { .handle = 99999 };
+	struct buddy_stats s = { 0 };
+	struct buddy_extents x = {
+		.entries = (uintptr_t)entries,
+		.count = 4,
+	};
+
+	lengths_of(BUDDY_IOC_INFO, sizeof(i), &i);
+	lengths_of(BUDDY_IOC_ALLOC, sizeof(a), &a);
+	lengths_of(BUDDY_IOC_FREE, sizeof(f), &f);
+	lengths_of(BUDDY_IOC_STATS, sizeof(s), &s);
+	lengths_of(BUDDY_IOC_EXTENTS, sizeof(x), &x);
+}
+
+/* The reply cannot be written: nothing may stay allocated. */
+static void reply_fault(void)
+{
+	struct buddy_alloc *a = mmap(NULL, PAGE, PROT_READ | PROT_WRITE,
+				     MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	struct buddy_stats before = get_stats(fd);
+
+	*a = good_alloc();
+	mprotect(a, PAGE, PROT_READ);
+	for (int i = 0; i < 100; i++)
+		expect_eq(call(fd, BUDDY_IOC_ALLOC, a), -EFAULT);
+	munmap(a, PAGE);
+	expect(wait_free(fd, before.out_free, 5));
+	expect_eq(get_stats(fd).out_blocks, before.out_blocks);
+}
+
+static void unknown_commands(void)
+{
+	char arg[4096] = { 0 };
+
+	for (unsigned int nr = 0; nr < 256; nr++) {
+		if (nr >= _IOC_NR(BUDDY_IOC_INFO) &&
+		    nr <= _IOC_NR(BUDDY_IOC_EXTENTS))
+			continue;
+		expect_eq(call(fd, _IOC(3, BUDDY_IOC_TYPE, nr, 64), arg), -ENOTTY);
+	}
+	expect_eq(call(fd, _IOC(3, BUDDY_IOC_TYPE + 1, _IOC_NR(BUDDY_IOC_INFO),
+				sizeof(struct buddy_info)), arg), -ENOTTY);
+}
+
+/* The size bits of a command may be those of another header's struct. */
+static void command_size_bits(void)
+{
+	struct buddy_info i = { .size = sizeof(i) };
+
+	expect_eq(call(fd, _IOC(3, BUDDY_IOC_TYPE, _IOC_NR(BUDDY_IOC_INFO), 8),
+		       &i), 0);
+}
+
+static void read_only_file(void)
+{
+	struct buddy_alloc a = good_alloc();
+	struct buddy_info i = { .size = sizeof(i) };
+	int ro = open("/dev/buddy", O_RDONLY);
+
+	expect_eq(call(ro, BUDDY_IOC_ALLOC, &a), -EBADF);
+	expect_eq(free_block(ro, 1), -EBADF);
+	expect_eq(call(ro, BUDDY_IOC_INFO, &i), 0);
+	get_stats(ro);
+	close(ro);
+}
+
+static void stats_bad(void)
+{
+	struct buddy_stats s = { .size = sizeof(s), .flags = 1 };
+
+	expect_eq(call(fd, BUDDY_IOC_STATS, &s), -EINVAL);
+}
+
+static void extents(void)
+{
+	struct buddy_extent_entry e[64];
+	struct buddy_extents x = {
+		.size = sizeof(x),
+		.entries = (uintptr_t)e,
+		.count = 64,
+	};
+	uint64_t at = 0;
+	struct buddy_alloc a;
+	int mine = 0;
+
+	expect_eq(alloc_block(fd, 5 * PAGE, &a), 0);
+	for (;;) {
+		x.start = at;
+		expect_eq(call(fd, BUDDY_IOC_EXTENTS, &x), 0);
+		if (!x.out_count)
+			break;
+		for (uint32_t i = 0; i < x.out_count; i++) {
+			expect_eq(e[i].offset, at);
+			at += e[i].length;
+			if (e[i].state == BUDDY_EXTENT_USED &&
+			    e[i].pid == getpid() && e[i].length == 5 * PAGE)
+				mine++;
+		}
+		expect_eq(x.out_next, at);
+	}
+	expect_eq(at, get_stats(fd).out_region);
+	expect_eq(mine, 1);
+	expect_eq(free_block(fd, a.out_handle), 0);
+
+	x.start = UINT64_MAX;
+	expect_eq(call(fd, BUDDY_IOC_EXTENTS, &x), 0);
+	expect_eq(x.out_count, 0);
+	x.start = 0;
+	x.count = 0;
+	expect_eq(call(fd, BUDDY_IOC_EXTENTS, &x), -EINVAL);
+	x.count = 1;
+	x.flags = 1;
+	expect_eq(call(fd, BUDDY_IOC_EXTENTS, &x), -EINVAL);
+	x.flags = 0;
+	x.entries = 8;
+	expect_eq(call(fd, BUDDY_IOC_EXTENTS, &x), -EFAULT);
+	x.entries = UINT64_MAX - 8;
+	expect_eq(call(fd, BUDDY_IOC_EXTENTS, &x), -EFAULT);
+}
+
+static int try_mmap(int file, size_t length, int prot, int flags, uint64_t offset)
+{
+	void *p = mmap(NULL, length, prot, flags, file, (off_t)offset);
+
+	if (p == MAP_FAILED)
+		return -errno;
+	munmap(p, length);
+	return 0;
+}
+
+static void mmap_bad(void)
+{
+	const int rw = PROT_READ | PROT_WRITE;
+	int other = device_open(), ro = open("/dev/buddy", O_RDONLY);
+	struct buddy_alloc a, neighbour;
+	uint64_t at;
+
+	expect_eq(alloc_block(fd, 4 * PAGE, &a), 0);
+	expect_eq(alloc_block(fd, 4 * PAGE, &neighbour), 0);
+	at = a.out_offset;
+	expect_eq(try_mmap(fd, 4 * PAGE, rw, MAP_SHARED, at), 0);
+	expect_eq(try_mmap(fd, 2 * PAGE, rw, MAP_SHARED, at + PAGE), 0);
+	expect_eq(try_mmap(fd, PAGE, rw, MAP_SHARED, at + 3 * PAGE), 0);
+
+	expect_eq(try_mmap(fd, 4 * PAGE, rw, MAP_PRIVATE, at), -EINVAL);
+	expect_eq(try_mmap(fd, 4 * PAGE, PROT_READ, MAP_PRIVATE, at), -EINVAL);
+	expect_eq(try_mmap(fd, 4 * PAGE, rw | PROT_EXEC, MAP_SHARED, at), -EACCES);
+	expect_eq(try_mmap(fd, 5 * PAGE, rw, MAP_SHARED, at), -ENXIO);
+	expect_eq(try_mmap(fd, 8 * PAGE, rw, MAP_SHARED, at), -ENXIO);
+	expect_eq(try_mmap(fd, 4 * PAGE, rw, MAP_SHARED, at + PAGE), -ENXIO);
+	expect_eq(try_mmap(fd, 1ul << 40, rw, MAP_SHARED, at), -ENXIO);
+	expect_eq(try_mmap(fd, PAGE, rw, MAP_SHARED, 0), -ENXIO);
+	expect_eq(try_mmap(fd, PAGE, rw, MAP_SHARED, PAGE), -ENXIO);
+	expect_eq(try_mmap(fd, PAGE, rw, MAP_SHARED, at + 64 * MIB), -ENXIO);
+	expect_eq(try_mmap(fd, PAGE, rw, MAP_SHARED, at + (1ull << 45)), -ENXIO);
+	expect_eq(try_mmap(fd, PAGE, rw, MAP_SHARED, INT64_MAX & ~(PAGE - 1)),
+		  -ENXIO);
+	expect_eq(try_mmap(other, 4 * PAGE, rw, MAP_SHARED, at), -ENXIO);
+	expect_eq(try_mmap(ro, 4 * PAGE, rw, MAP_SHARED, at), -EACCES);
+	expect_eq(try_mmap(ro, 4 * PAGE, PROT_READ, MAP_SHARED, at), -ENXIO);
+
+	expect_eq(free_block(fd, a.out_handle), 0);
+	expect_eq(try_mmap(fd, 4 * PAGE, rw, MAP_SHARED, at), -ENXIO);
+	expect_eq(free_block(fd, neighbour.out_handle), 0);
+	close(other);
+	close(ro);
+}
+
+static void no_exec_later(void)
+{
+	struct buddy_alloc a;
+	void *p;
+
+	expect_eq(alloc_block(fd, PAGE, &a), 0);
+	p = map_block(fd, &a);
+	expect(p != MAP_FAILED);
+	expect(mprotect(p, PAGE, PROT_READ | PROT_EXEC) && errno == EACCES);
+	expect(mprotect(p, PAGE, PROT_READ) == 0);
+	expect(mremap(p, PAGE, 2 * PAGE, MREMAP_MAYMOVE) == MAP_FAILED &&
+	       errno == EFAULT);
+	munmap(p, PAGE);
+	expect_eq(free_block(fd, a.out_handle), 0);
+}
+
+static void no_memory(void)
+{
+	uint64_t region = get_stats(fd).out_region;
+	struct buddy_alloc all, a;
+
+	expect_eq(alloc_block(fd, region - PAGE, &all), 0);
+	expect_eq(alloc_block(fd, 2 * PAGE, &a), -ENOMEM);
+	expect_eq(a.out_free, PAGE);
+	expect_eq(a.out_largest, PAGE);
+	expect_eq(a.out_returning, 0);
+	expect_eq(a.out_handle, 0);
+	expect_eq(a.out_offset, 0);
+	expect_eq(get_stats(fd).out_fragmentation, 0);
+	expect_eq(free_block(fd, all.out_handle), 0);
+	/* what is on its way back is waited for */
+	expect_eq(alloc_block(fd, region, &a), 0);
+	expect_eq(free_block(fd, a.out_handle), 0);
+}
+
+static void no_permission(void)
+{
+	int status;
+	pid_t pid = fork();
+
+	if (!pid) {
+		if (setgroups(0, NULL) || setgid(65534) || setuid(65534))
+			_exit(2);
+		_exit(open("/dev/buddy", O_RDWR) < 0 && errno == EACCES ? 0 : 1);
+	}
+	waitpid(pid, &status, 0);
+	expect_eq(status, 0);
+}
+
+static void random_bytes(void)
+{
+	unsigned char arg[512];
+	unsigned int seed = 12345;
+
+	for (int i = 0; i < 200000; i++) {
+		for (size_t k = 0; k < sizeof(arg); k++)
+			arg[k] = (unsigned char)(rand_r(&seed) >> 8);
+		unsigned int size = (unsigned int)rand_r(&seed) % 512;
+		unsigned int nr = _IOC_NR(BUDDY_IOC_INFO) +
+				  (unsigned int)rand_r(&seed) % 6;
+
+		memcpy(arg, &size, sizeof(size));
+		ioctl(fd, _IOC(3, BUDDY_IOC_TYPE, nr, 64), arg);
+	}
+	close(fd);
+	fd = device_open();
+	expect(wait_free(fd, get_stats(fd).out_region, 20));
+}
+
+int main(void)
+{
+	static const struct tap_case cases[] = {
+		{ "INFO", info },
+		{ "ALLOC", alloc_good },
+		{ "ALLOC: bad lengths", alloc_lengths },
+		{ "ALLOC: bad alignments", alloc_alignments },
+		{ "ALLOC: unknown flags, reserved members", alloc_flags },
+		{ "FREE: unknown, foreign, stale, double", handles },
+		{ "short, long and far too long structs", struct_lengths },
+		{ "a reply that cannot be written undoes the call", reply_fault },
+		{ "unknown commands", unknown_commands },
+		{ "commands of other struct sizes", command_size_bits },
+		{ "a file that is not open for writing", read_only_file },
+		{ "STATS: flags", stats_bad },
+		{ "EXTENTS tile the region", extents },
+		{ "mmap: bad offset, length, protection, MAP_PRIVATE", mmap_bad },
+		{ "a mapping cannot become executable or grow", no_exec_later },
+		{ "no memory explains itself", no_memory },
+		{ "no permission", no_permission },
+		{ "random structs", random_bytes },
+	};
+	int failed;
+
+	fd = device_open();
+	failed = tap_run(cases, TAP_COUNT(cases));
+	close(fd);
+	tap_failures = 0;
+	expect_empty();
+	return failed || tap_failures;
+}

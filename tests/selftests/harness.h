@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * harness.h - what the programs against /dev/buddy share: the raw calls, so
+ * that each test can get one thing wrong, and a look at the region.
+ */
+#ifndef HARNESS_H
+#define HARNESS_H
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <linux/buddy.h>
+
+#include "tap.h"
+
+#define PAGE	4096ul
+#define MIB	(1ul << 20)
+
+static inline int device_open(void)
+{
+	int fd = open("/dev/buddy", O_RDWR | O_CLOEXEC);
+
+	if (fd < 0) {
+		printf("Bail out! /dev/buddy: %s\n", strerror(errno));
+		exit(1);
+	}
+	return fd;
+}
+
+/* 0 or a negative errno. */
+static inline int call(int fd, unsigned long command, void *arg)
+{
+	return ioctl(fd, command, arg) ? -errno : 0;
+}
+
+static inline int alloc_block(int fd, uint64_t length, struct buddy_alloc *a)
+{
+	*a = (struct buddy_alloc){ .size = sizeof(*a), .length = length };
+	return call(fd, BUDDY_IOC_ALLOC, a);
+}
+
+static inline int free_block(int fd, uint32_t handle)
+{
+	struct buddy_free f = { .size = sizeof(f), .handle = handle };
+
+	return call(fd, BUDDY_IOC_FREE, &f);
+}
+
+static inline void *map_block(int fd, const struct buddy_alloc *a)
+{
+	return mmap(NULL, a->out_length, PROT_READ | PROT_WRITE, MAP_SHARED, fd,
+		    (off_t)a->out_offset);
+}
+
+static inline struct buddy_stats get_stats(int fd)
+{
+	struct buddy_stats s = { .size = sizeof(s) };
+
+	expect_eq(call(fd, BUDDY_IOC_STATS, &s), 0);
+	expect_eq(s.out_free + s.out_used + s.out_returning + s.out_quarantined +
+		  s.out_reserved, s.out_region);
+	return s;
+}
+
+static inline double now(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+/* Waits until the region has @bytes free, at most @seconds. */
+static inline bool wait_free(int fd, uint64_t bytes, double seconds)
+{
+	double end = now() + seconds;
+
+	while (get_stats(fd).out_free != bytes) {
+		if (now() > end)
+			return false;
+		usleep(10000);
+	}
+	return true;
+}
+
+/* At the end of each case the region is empty and its counters balance. */
+static inline void expect_empty(void)
+{
+	int fd = device_open();
+	struct buddy_stats s = get_stats(fd);
+
+	expect(wait_free(fd, s.out_region, 20));
+	s = get_stats(fd);
+	expect_eq(s.out_allocs, s.out_frees);
+	expect_eq(s.out_blocks, 0);
+	expect_eq(s.out_largest, 1ull << (63 - __builtin_clzll(s.out_region)));
+	close(fd);
+}
+
+#endif /* HARNESS_H */

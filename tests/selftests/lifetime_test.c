@@ -1,0 +1,473 @@
+// SPDX-License-Identifier: MIT
+/*
+ * lifetime_test.c - who keeps a block, until when, and what the next owner
+ * sees: SIGKILL, exec, fork, dup, SCM_RIGHTS, free while mapped, free while
+ * the kernel holds pages. Needs root and the module.
+ */
+#define _GNU_SOURCE
+#include <signal.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+
+#include "harness.h"
+
+static int fd;
+static uint64_t region;
+
+static void fill(void *p, int value, size_t length)
+{
+	memset(p, value, length);
+}
+
+static bool is_zero(const void *p, size_t length)
+{
+	const unsigned char *c = p;
+
+	return !length || (!c[0] && !memcmp(c, c + 1, length - 1));
+}
+
+/* Runs @body in a child that is killed when it says it is ready. */
+static void kill_child(void (*body)(int ready))
+{
+	int pipes[2], status;
+	char c;
+	pid_t pid;
+
+	expect(!pipe(pipes));
+	pid = fork();
+	if (!pid) {
+		close(pipes[0]);
+		body(pipes[1]);
+		_exit(1);
+	}
+	close(pipes[1]);
+	expect_eq(read(pipes[0], &c, 1), 1);
+	kill(pid, SIGKILL);
+	waitpid(pid, &status, 0);
+	expect(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+	close(pipes[0]);
+}
+
+static void hold_1000(int ready)
+{
+	int own = device_open();
+
+	for (int i = 0; i < 1000; i++) {
+		struct buddy_alloc a;
+
+		if (alloc_block(own, (1 + (uint64_t)i % 13) * PAGE, &a))
+			_exit(2);
+		/* half of them mapped, most of these written */
+		if (i % 2) {
+			char *p = map_block(own, &a);
+
+			if (p == MAP_FAILED)
+				_exit(3);
+			if (i % 8)
+				fill(p, 0xa5, a.out_length);
+		}
+	}
+	if (write(ready, "x", 1) == 1)
+		pause();
+}
+
+static void sigkill(void)
+{
+	kill_child(hold_1000);
+	expect(wait_free(fd, region, 20));
+	expect_eq(get_stats(fd).out_blocks, 0);
+}
+
+/* Freed contents are never seen again, by nobody. */
+static void contents(void)
+{
+	static const uint64_t lengths[] = {
+		PAGE, 3 * PAGE, 16 * PAGE, 17 * PAGE, 2 * MIB, 5 * MIB + PAGE,
+	};
+
+	for (size_t i = 0; i < sizeof(lengths) / sizeof(lengths[0]); i++) {
+		struct buddy_alloc a, b;
+		uint64_t seen = 0;
+		char *p;
+
+		expect_eq(alloc_block(fd, lengths[i], &a), 0);
+		p = map_block(fd, &a);
+		expect(p != MAP_FAILED);
+		expect(is_zero(p, lengths[i]));
+		fill(p, 0x5a, lengths[i]);
+		munmap(p, lengths[i]);
+		expect_eq(free_block(fd, a.out_handle), 0);
+		/* another file takes the whole region and looks at all of it */
+		int other = device_open();
+
+		expect_eq(alloc_block(other, region, &b), 0);
+		p = map_block(other, &b);
+		expect(p != MAP_FAILED);
+		expect(is_zero(p, region));
+		seen += region;
+		munmap(p, region);
+		close(other);
+		expect_eq(seen, region);
+	}
+}
+
+static void free_while_mapped(void)
+{
+	struct buddy_alloc a, b;
+	char *p;
+
+	expect_eq(alloc_block(fd, 8 * PAGE, &a), 0);
+	p = map_block(fd, &a);
+	fill(p, 1, 8 * PAGE);
+	expect_eq(free_block(fd, a.out_handle), 0);
+	expect_eq(get_stats(fd).out_used, 8 * PAGE);
+	/* still ours, pages that were never touched too */
+	fill(p, 2, 8 * PAGE);
+	expect_eq(alloc_block(fd, region - 8 * PAGE, &b), -ENOMEM);
+	munmap(p, 4 * PAGE);
+	expect_eq(get_stats(fd).out_used, 8 * PAGE);
+	fill(p + 4 * PAGE, 3, 4 * PAGE);
+	munmap(p + 4 * PAGE, 4 * PAGE);
+	expect(wait_free(fd, region, 5));
+}
+
+static void close_while_mapped(void)
+{
+	int own = device_open();
+	struct buddy_alloc a;
+	char *p;
+
+	expect_eq(alloc_block(own, 3 * MIB, &a), 0);
+	p = map_block(own, &a);
+	close(own);
+	fill(p, 1, 3 * MIB);
+	expect_eq(get_stats(fd).out_used, 3 * MIB);
+	munmap(p, 3 * MIB);
+	expect(wait_free(fd, region, 5));
+}
+
+static void forked(void)
+{
+	struct buddy_alloc a;
+	char *p;
+	int status;
+	pid_t pid;
+
+	expect_eq(alloc_block(fd, 4 * PAGE, &a), 0);
+	p = map_block(fd, &a);
+	p[0] = 1;
+	pid = fork();
+	if (!pid) {
+		/* shared memory, not a copy; and the handle is shared too */
+		p[PAGE] = p[0] + 1;
+		munmap(p, PAGE);
+		_exit(free_block(fd, a.out_handle));
+	}
+	waitpid(pid, &status, 0);
+	expect_eq(status, 0);
+	expect_eq(p[PAGE], 2);
+	expect_eq(free_block(fd, a.out_handle), -ENOENT);
+	munmap(p, 4 * PAGE);
+	expect(wait_free(fd, region, 5));
+}
+
+static void child_outlives(void)
+{
+	struct buddy_alloc a;
+	char *p;
+	int status, go[2];
+	pid_t pid;
+
+	expect(!pipe(go));
+	expect_eq(alloc_block(fd, 4 * PAGE, &a), 0);
+	p = map_block(fd, &a);
+	fill(p, 7, 4 * PAGE);
+	pid = fork();
+	if (!pid) {
+		char c;
+
+		if (read(go[0], &c, 1) != 1)
+			_exit(1);
+		_exit(p[3 * PAGE] == 7 ? 0 : 2);
+	}
+	munmap(p, 4 * PAGE);
+	expect_eq(free_block(fd, a.out_handle), 0);
+	expect_eq(get_stats(fd).out_used, 4 * PAGE);
+	expect_eq(write(go[1], "x", 1), 1);
+	waitpid(pid, &status, 0);
+	expect_eq(status, 0);
+	expect(wait_free(fd, region, 5));
+	close(go[0]);
+	close(go[1]);
+}
+
+static void duplicated(void)
+{
+	int own = device_open(), copy = dup(own);
+	struct buddy_alloc a;
+
+	expect_eq(alloc_block(own, PAGE, &a), 0);
+	close(own);
+	expect_eq(get_stats(fd).out_used, PAGE);
+	expect_eq(free_block(copy, a.out_handle), 0);
+	expect_eq(alloc_block(copy, PAGE, &a), 0);
+	close(copy);
+	expect(wait_free(fd, region, 5));
+}
+
+/* The node opened without O_CLOEXEC goes through exec with its blocks. */
+static void executed(void)
+{
+	int own = open("/dev/buddy", O_RDWR), status;
+	struct buddy_alloc a;
+	pid_t pid;
+
+	expect_eq(alloc_block(own, PAGE, &a), 0);
+	pid = fork();
+	if (!pid) {
+		execl("/bin/true", "true", NULL);
+		_exit(1);
+	}
+	waitpid(pid, &status, 0);
+	expect_eq(status, 0);
+	expect_eq(get_stats(fd).out_used, PAGE);
+	close(own);
+	expect(wait_free(fd, region, 5));
+}
+
+static void send_fd(int socket, int what)
+{
+	char byte = 0, control[CMSG_SPACE(sizeof(int))] = { 0 };
+	struct iovec io = { &byte, 1 };
+	struct msghdr message = {
+		.msg_iov = &io, .msg_iovlen = 1,
+		.msg_control = control, .msg_controllen = sizeof(control),
+	};
+	struct cmsghdr *c = CMSG_FIRSTHDR(&message);
+
+	c->cmsg_level = SOL_SOCKET;
+	c->cmsg_type = SCM_RIGHTS;
+	c->cmsg_len = CMSG_LEN(sizeof(int));
+	memcpy(CMSG_DATA(c), &what, sizeof(int));
+	expect_eq(sendmsg(socket, &message, 0), 1);
+}
+
+/* A file on its way through a socket keeps its blocks; dropped, it frees them. */
+static void passed(void)
+{
+	int pair[2], own = device_open();
+	struct buddy_alloc a;
+
+	expect(!socketpair(AF_UNIX, SOCK_STREAM, 0, pair));
+	expect_eq(alloc_block(own, PAGE, &a), 0);
+	send_fd(pair[0], own);
+	close(own);
+	expect_eq(get_stats(fd).out_used, PAGE);
+	close(pair[0]);
+	close(pair[1]);
+	expect(wait_free(fd, region, 5));
+}
+
+/* Pages in a pipe: not mapped, not owned, and yet not free. */
+static void quarantine(void)
+{
+	struct buddy_alloc a, b;
+	struct iovec io;
+	char *p, *read_back = malloc(16 * PAGE);
+	int pipes[2];
+	double freed;
+
+	expect(!pipe(pipes));
+	expect_eq(fcntl(pipes[1], F_SETPIPE_SZ, 64 * PAGE), 64 * PAGE);
+	expect_eq(alloc_block(fd, 3 * MIB, &a), 0);
+	p = map_block(fd, &a);
+	fill(p, 0x77, 3 * MIB);
+	io = (struct iovec){ p + 100 * PAGE, 16 * PAGE };
+	expect_eq(vmsplice(pipes[1], &io, 1, 0), 16 * PAGE);
+	munmap(p, 3 * MIB);
+	expect_eq(free_block(fd, a.out_handle), 0);
+
+	/* an allocation looks at it, finds it held, and says so */
+	expect_eq(alloc_block(fd, region, &b), -ENOMEM);
+	expect_eq(b.out_returning, 3 * MIB);
+	expect_eq(get_stats(fd).out_quarantined, 3 * MIB);
+	usleep(300000);
+	expect_eq(get_stats(fd).out_quarantined, 3 * MIB);
+	expect_eq(get_stats(fd).out_used, 0);
+
+	/* nobody wrote to it */
+	expect_eq(read(pipes[0], read_back, 16 * PAGE), 16 * PAGE);
+	for (size_t i = 0; i < 16 * PAGE; i++)
+		if (read_back[i] != 0x77) {
+			expect(!"contents of a held page changed");
+			break;
+		}
+	freed = now();
+	expect(wait_free(fd, region, 5));
+	expect(now() - freed < 1.5);
+	expect_eq(get_stats(fd).out_quarantined, 0);
+	free(read_back);
+	close(pipes[0]);
+	close(pipes[1]);
+}
+
+/* The allocation itself finds what was let go, without waiting for a poll. */
+static void quarantine_helped(void)
+{
+	struct buddy_alloc a, b;
+	struct iovec io;
+	char *p;
+	int pipes[2];
+
+	expect(!pipe(pipes));
+	expect_eq(alloc_block(fd, PAGE, &a), 0);
+	p = map_block(fd, &a);
+	io = (struct iovec){ p, PAGE };
+	expect_eq(vmsplice(pipes[1], &io, 1, 0), PAGE);
+	munmap(p, PAGE);
+	expect_eq(free_block(fd, a.out_handle), 0);
+	expect_eq(get_stats(fd).out_quarantined, PAGE);
+	usleep(700000);	/* the next poll is far away now */
+	close(pipes[0]);
+	close(pipes[1]);
+	expect_eq(alloc_block(fd, region, &b), 0);
+	expect_eq(free_block(fd, b.out_handle), 0);
+}
+
+static void direct_io(void)
+{
+	const char *name = getenv("BUDDY_TEST_DISK");
+	int disk = name ? open(name, O_RDWR | O_DIRECT) : -1;
+	struct buddy_alloc a;
+	char *p, *q;
+
+	if (disk < 0)
+		skip("BUDDY_TEST_DISK names no disk to write to");
+	expect_eq(alloc_block(fd, 2 * MIB, &a), 0);
+	p = map_block(fd, &a);
+	fill(p, 0x31, MIB);
+	expect_eq(pwrite(disk, p, MIB, 0), MIB);
+	q = p + MIB;
+	expect_eq(pread(disk, q, MIB, 0), MIB);
+	expect(!memcmp(p, q, MIB));
+	munmap(p, 2 * MIB);
+	expect_eq(free_block(fd, a.out_handle), 0);
+	close(disk);
+	expect(wait_free(fd, region, 5));
+}
+
+static void vm_readv(void)
+{
+	struct buddy_alloc a;
+	char *p, copy[PAGE];
+	int status, ready[2];
+	pid_t pid;
+
+	expect(!pipe(ready));
+	expect_eq(alloc_block(fd, 4 * PAGE, &a), 0);
+	p = map_block(fd, &a);
+	pid = fork();
+	if (!pid) {
+		fill(p, 0x42, 4 * PAGE);
+		if (write(ready[1], "x", 1) == 1)
+			pause();
+		_exit(1);
+	}
+	expect_eq(read(ready[0], copy, 1), 1);
+	struct iovec local = { copy, PAGE }, remote = { p + PAGE, PAGE };
+
+	expect_eq(process_vm_readv(pid, &local, 1, &remote, 1, 0), PAGE);
+	expect_eq(copy[77], 0x42);
+	kill(pid, SIGKILL);
+	waitpid(pid, &status, 0);
+	munmap(p, 4 * PAGE);
+	expect_eq(free_block(fd, a.out_handle), 0);
+	close(ready[0]);
+	close(ready[1]);
+}
+
+static void memory_calls(void)
+{
+	struct buddy_alloc a;
+	char *p, *q;
+
+	expect_eq(alloc_block(fd, 3 * MIB, &a), 0);
+	p = map_block(fd, &a);
+	fill(p, 9, 3 * MIB);
+	/* like a file: dropping the mapping keeps the contents */
+	expect(!madvise(p + MIB, PAGE, MADV_DONTNEED));
+	expect_eq(p[MIB], 9);
+	expect(!madvise(p, MIB, MADV_DONTNEED));
+	expect(!madvise(p, 3 * MIB, MADV_POPULATE_WRITE));
+	expect_eq(p[0], 9);
+	expect(!mlock(p, 3 * MIB));
+	expect(!munlock(p, 3 * MIB));
+	q = mremap(p, 3 * MIB, 3 * MIB, MREMAP_MAYMOVE | MREMAP_FIXED, p + 64 * MIB);
+	expect(q == p + 64 * MIB);
+	expect_eq(q[2 * MIB], 9);
+	q = mremap(q, 3 * MIB, MIB, 0);
+	expect_eq(q[0], 9);
+	munmap(q, MIB);
+	p = map_block(fd, &a);
+	expect_eq(p[3 * MIB - 1], 9);
+	/* holes, and faults around them */
+	munmap(p + PAGE, PAGE);
+	expect(!madvise(p, PAGE, MADV_DONTNEED));
+	expect_eq(p[0], 9);
+	expect_eq(p[2 * PAGE], 9);
+	munmap(p, 3 * MIB);
+	expect_eq(free_block(fd, a.out_handle), 0);
+	expect(wait_free(fd, region, 5));
+}
+
+static void one_fault_maps_all(void)
+{
+	struct buddy_alloc a;
+	unsigned char present[512];
+	char *p;
+	int count = 0;
+
+	expect_eq(alloc_block(fd, 2 * MIB, &a), 0);
+	p = mmap(NULL, 4 * MIB, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	p = (char *)(((uintptr_t)p + 2 * MIB - 1) & ~(2 * MIB - 1));
+	p = mmap(p, 2 * MIB, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd,
+		 (off_t)a.out_offset);
+	expect(p != MAP_FAILED);
+	p[MIB] = 1;
+	expect(!mincore(p, 2 * MIB, present));
+	for (int i = 0; i < 512; i++)
+		count += present[i] & 1;
+	expect_eq(count, 512);
+	munmap(p, 2 * MIB);
+	expect_eq(free_block(fd, a.out_handle), 0);
+}
+
+int main(void)
+{
+	static const struct tap_case cases[] = {
+		{ "SIGKILL of a process with 1000 blocks", sigkill },
+		{ "contents of freed blocks are never seen", contents },
+		{ "free while mapped", free_while_mapped },
+		{ "close while mapped", close_while_mapped },
+		{ "fork shares block and handle", forked },
+		{ "a child's mapping outlives the parent's handle", child_outlives },
+		{ "dup", duplicated },
+		{ "exec", executed },
+		{ "SCM_RIGHTS", passed },
+		{ "pages in a pipe: quarantine", quarantine },
+		{ "an allocation empties the quarantine itself", quarantine_helped },
+		{ "O_DIRECT out of and into a block", direct_io },
+		{ "process_vm_readv", vm_readv },
+		{ "madvise, mlock, mremap, holes", memory_calls },
+		{ "one fault maps 2 MiB", one_fault_maps_all },
+	};
+	int failed;
+
+	fd = device_open();
+	region = get_stats(fd).out_region;
+	failed = tap_run(cases, TAP_COUNT(cases));
+	close(fd);
+	tap_failures = 0;
+	expect_empty();
+	return failed || tap_failures;
+}

@@ -11,9 +11,10 @@ KDIR	?= /lib/modules/$(KVER)/build
 B	:= build
 
 include userspace/Makefile.inc
+include userspace/install/Makefile.inc
 include tests/Makefile.inc
 
-.PHONY: all help run module clean install uninstall
+.PHONY: all help run module clean
 
 help:
 	@echo 'make run        from a fresh machine to text out of /dev/buddy, in a VM'
@@ -24,7 +25,9 @@ help:
 	@echo 'make fuzz-core  libFuzzer on the tree, SECONDS=60'
 	@echo 'make            the userspace, in build/'
 	@echo 'make module     buddy_mem.ko for KVER=$$(uname -r)'
-	@echo 'make install    library, command, header and man pages to DESTDIR PREFIX=/usr/local'
+	@echo 'make install    library, command, headers, man pages, udev rule (PREFIX=/usr/local)'
+	@echo 'make uninstall  removes them'
+	@echo 'make dkms-install, dkms-uninstall  the module, for KVER and each later kernel'
 	@echo 'make clean      removes build/'
 
 all: userspace

@@ -85,7 +85,7 @@ struct buddy_region {
 	unsigned long base_align;
 	void *core_mem;
 
-	spinlock_t lock;
+	spinlock_t lock;	/* protects all from here to poll_ms */
 	struct buddy_core core;
 	struct rb_root blocks;
 	u32 nr_blocks;

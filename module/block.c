@@ -160,7 +160,7 @@ struct buddy_block *buddy_block_find(struct buddy_file *file, u64 first,
  * @file: the file
  * @handle: the handle
  *
- * Return: 0, -ENOMEM, or -EBUSY where all 2^31 - 1 are in use.
+ * Return: 0; -ENOMEM, also where all 2^31 - 1 are in use.
  */
 int buddy_handle_reserve(struct buddy_file *file, u32 *handle)
 {
@@ -168,7 +168,10 @@ int buddy_handle_reserve(struct buddy_file *file, u32 *handle)
 				  XA_LIMIT(1, INT_MAX), &file->next_handle,
 				  GFP_KERNEL_ACCOUNT);
 
-	return err < 0 ? err : 0;
+	/* 1 says that the numbers wrapped around */
+	if (err < 0)
+		return -ENOMEM;
+	return 0;
 }
 
 /**

@@ -78,8 +78,9 @@ static int add_region(int index)
 
 	err = parse_size(size[index], &bytes);
 	if (err) {
-		pr_notice("size=%s: wanted bytes above 0, with K, M or G\n",
-			  size[index]);
+		pr_notice("size=%s: wanted 1 to %lluG bytes, with K, M or G\n",
+			  size[index],
+			  buddy_bytes(BUDDY_CORE_MAX_GRANULES) >> 30);
 		return err;
 	}
 	region = buddy_region_create(bytes, node[index], index);

@@ -121,7 +121,7 @@ struct buddy_extent {
  * @granules: 1 .. BUDDY_CORE_MAX_GRANULES
  *
  * A pure function: 4 bits a granule, plus 1/64 of that for the summaries and
- * a few hundred bytes (526 KiB for 4 GiB of 4 KiB pages).
+ * a few hundred bytes (516 KiB for 4 GiB of 4 KiB pages).
  *
  * Return: bytes, or 0 where @granules is out of range.
  */

@@ -64,7 +64,7 @@ static void environment(void)
 	struct buddy_info i;
 
 	setenv("BUDDY_BACKEND", "process", 1);
-	setenv("BUDDY_SIZE", "3M", 1);
+	setenv("BUDDY_SIZE", "3m", 1);
 	expect_eq(buddy_dev_open(&d, BUDDY_BACKEND_DEFAULT, NULL, 0), 0);
 	expect_eq(buddy_dev_info(d, &i), 0);
 	expect_eq(i.out_region, 3 * MIB);

@@ -29,12 +29,14 @@
  *   ENOENT   no such handle in this open file: never issued, freed, or another
  *            open file's
  *   EBADF    the file is not open for writing (ALLOC and FREE need that)
- *   E2BIG    the struct is larger than the kernel's and its tail is not 0
+ *   E2BIG    the struct is larger than the kernel's and its tail is not 0, or
+ *            it is larger than a page
  *   EFAULT   a pointer is bad; nothing was allocated or freed
  *   EINTR    killed while waiting for memory that was on its way back
  *   ENOTTY   no such command
  *   EACCES   open() without permission for the node; mmap() with PROT_EXEC, or
- *            with PROT_WRITE on a file that is open for reading
+ *            with PROT_WRITE on a file that is open for reading (PROT_EXEC gets
+ *            EPERM where the node's file system is mounted noexec)
  *
  * and for mmap() alone:
  *

@@ -32,8 +32,8 @@ static void usage(FILE *to)
 	fputs("\n"
 	      "options:\n"
 	      "  -d, --device PATH    device node (default: $BUDDY_DEVICE or /dev/buddy)\n"
-	      "  -b, --backend NAME   device or process (default: device). A process\n"
-	      "                       backend shows the empty region a program would get\n"
+	      "  -b, --backend NAME   device or process (default: $BUDDY_BACKEND or device).\n"
+	      "                       process shows the empty region a program would get\n"
 	      "  -j, --json           for programs\n"
 	      "      --rows N         map: lines (default 16)\n"
 	      "      --columns N      map: cells a line (default 64)\n"
@@ -56,6 +56,15 @@ static int extent(const char *text)
 	long value = strtol(text, &end, 10);
 
 	return end == text || *end || value < 1 || value > 4096 ? -1 : (int)value;
+}
+
+/* auto is the device: another process's memfd cannot be seen. */
+static bool parse_backend(const char *name, enum buddy_backend *backend)
+{
+	*backend = name && !strcmp(name, "process") ? BUDDY_BACKEND_PROCESS :
+						      BUDDY_BACKEND_DEVICE;
+	return !name || !*name || !strcmp(name, "process") ||
+	       !strcmp(name, "device") || !strcmp(name, "auto");
 }
 
 static const struct command *find(const char *name)
@@ -103,9 +112,9 @@ int main(int argc, char **argv)
 		{ "help", no_argument, NULL, 'h' },
 		{ NULL, 0, NULL, 0 },
 	};
-	enum buddy_backend backend = BUDDY_BACKEND_DEVICE;
+	enum buddy_backend backend;
 	const struct command *command;
-	const char *path = NULL;
+	const char *path = NULL, *name = getenv("BUDDY_BACKEND");
 	struct ctl ctl = { 0 };
 	int c;
 
@@ -115,10 +124,7 @@ int main(int argc, char **argv)
 			path = optarg;
 			break;
 		case 'b':
-			if (!strcmp(optarg, "process"))
-				backend = BUDDY_BACKEND_PROCESS;
-			else if (strcmp(optarg, "device"))
-				return wrong("unknown backend", optarg);
+			name = optarg;
 			break;
 		case 'j':
 			ctl.json = true;
@@ -148,6 +154,8 @@ int main(int argc, char **argv)
 		usage(stderr);
 		return 2;
 	}
+	if (!parse_backend(name, &backend))
+		return wrong("unknown backend", name);
 	command = find(argv[optind]);
 	if (!command)
 		return wrong("unknown command", argv[optind]);

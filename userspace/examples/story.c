@@ -52,9 +52,9 @@ static const char usage[] =
 "\n"
 "Exit status: 0; 1 for a failure; 2 for wrong usage.\n";
 
-static void die(const char *what, int error)
+static void die(const char *what, const char *why)
 {
-	fprintf(stderr, "story: %s: %s\n", what, buddy_strerror(error));
+	fprintf(stderr, "story: %s: %s\n", what, why);
 	exit(1);
 }
 
@@ -94,6 +94,9 @@ static struct options parse(int argc, char **argv)
 			break;
 		case 't':
 			o.temperature = (float)number(optarg, 0, 100, 't');
+			/* below, logits divided by it overflow: likeliest */
+			if (o.temperature < 0.01f)
+				o.temperature = 0;
 			break;
 		case 'p':
 			o.top_p = (float)number(optarg, 0, 1, 'p');
@@ -162,7 +165,7 @@ static int sample(float *p, int n, const struct options *o, uint64_t *state)
 	float *copy = malloc(sizeof(*p) * (size_t)n);
 
 	if (!copy)
-		die("sampling", -ENOMEM);
+		die("sampling", strerror(ENOMEM));
 	memcpy(copy, p, sizeof(*p) * (size_t)n);
 	for (int k = 0; k < n && total < o->top_p; k++) {
 		int best = likeliest(copy, n);
@@ -194,7 +197,7 @@ static long generate(struct model *m, const struct tokenizer *t,
 	long pos = 0;
 
 	if (!prompt)
-		die("prompt", -ENOMEM);
+		die("prompt", strerror(ENOMEM));
 	nr_prompt = tokenizer_encode(t, o->prompt, prompt);
 	token = prompt[0];
 	while (pos < steps) {
@@ -239,17 +242,17 @@ int main(int argc, char **argv)
 
 	err = buddy_dev_open(&dev, BUDDY_BACKEND_DEFAULT, NULL, 0);
 	if (err)
-		die("buddy device", err);
+		die("buddy device", buddy_strerror(err));
 	err = model_load(&m, dev, o.checkpoint, !o.quiet);
 	if (err)
-		die(o.checkpoint, err);
+		die(o.checkpoint, err == -EINVAL ? "not usable" : strerror(-err));
 	err = tokenizer_load(&t, o.tokenizer, m.config.vocab_size);
 	if (err)
-		die(o.tokenizer, err);
+		die(o.tokenizer, err == -EINVAL ? "not usable" : strerror(-err));
 	began = now();
 	tokens = generate(&m, &t, &o);
 	if (fflush(stdout) || ferror(stdout))
-		die("standard output", -EIO);
+		die("standard output", strerror(EIO));
 	if (!o.quiet)
 		fprintf(stderr, "story: %ld tokens, %.1f a second\n", tokens,
 			(double)tokens / (now() - began));

@@ -17,7 +17,8 @@
  * Threads: calls on one device may come from any thread at any time. Calls on
  * one block must not overlap one another. After fork() the child may use blocks
  * that are mapped; on a device of the process backend it cannot allocate, free
- * or ask (-EPERM): the tree is its parent's.
+ * or ask (-EPERM): the tree is its parent's, and what the parent frees is lost
+ * for the child's mapping, too.
  */
 #ifndef BUDDY_MEM_H
 #define BUDDY_MEM_H

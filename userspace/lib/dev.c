@@ -13,14 +13,14 @@
 /* Bytes with K, M or G; 0 where it is none of these. */
 static uint64_t parse_size(const char *text)
 {
-	static const char units[] = "KMG";
+	static const char units[] = "KkMmGg";
 	char *end;
 	unsigned long long value = strtoull(text, &end, 10);
 	const char *unit = *end ? strchr(units, *end) : NULL;
 
 	if (end == text || *text == '-' || (*end && (!unit || end[1])))
 		return 0;
-	for (int i = unit ? (int)(unit - units) : -1; i >= 0; i--)
+	for (int i = unit ? (int)(unit - units) / 2 : -1; i >= 0; i--)
 		if (__builtin_mul_overflow(value, 1024, &value))
 			return 0;
 	return value;
@@ -145,7 +145,8 @@ const char *buddy_strerror(int error)
 		{ -EFBIG, "larger than the whole region; load the module with a larger size=, or set BUDDY_SIZE for the process backend" },
 		{ -ENOMEM, "no free range of this length; buddyctl stats shows the largest one" },
 		{ -ENOENT, "no such device or handle; `modprobe buddy_mem` makes /dev/buddy, BUDDY_BACKEND=process needs no module" },
-		{ -ENXIO, "no such device or address; `modprobe buddy_mem` makes /dev/buddy, BUDDY_BACKEND=process needs no module" },
+		{ -ENODEV, "the device node is there but not its module; `modprobe buddy_mem`, or use BUDDY_BACKEND=process" },
+		{ -ENXIO, "the device node is there but not its module; `modprobe buddy_mem`, or use BUDDY_BACKEND=process" },
 		{ -EACCES, "no permission for the device node; be root or in its group (see `ls -l /dev/buddy`), or use BUDDY_BACKEND=process" },
 		{ -EPERM, "not allowed here; after fork() a process backend belongs to the parent" },
 		{ -ENOTTY, "not a buddy device" },

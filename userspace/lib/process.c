@@ -21,9 +21,12 @@
 #include "core/buddy_request.h"
 #include "private.h"
 
-/* Blocks start here in the file, which is sparse: no block has the offset 0. */
-#define BASE		(2ull << 20)
-#define MAX_ALIGN	(1ull << 30)
+/*
+ * Blocks start here in the file, which is sparse: no block has the offset 0,
+ * and offsets keep every alignment.
+ */
+#define BASE		(1ull << 30)
+#define MAX_ALIGN	BASE
 
 struct process_dev {
 	struct buddy_dev dev;

@@ -251,8 +251,8 @@ static inline u32 node_free(struct buddy_core *core, u32 order, u32 at, u32 rest
 	return rest;
 }
 
-/* Is exactly this range, of more than one node, a block? */
-static bool cut_block_exists(const struct buddy_core *core, u32 offset, u32 size)
+/* Is exactly this range a block? @size is not 0. */
+static bool block_exists(const struct buddy_core *core, u32 offset, u32 size)
 {
 	u32 order = buddy_log2(size), rest = size;
 
@@ -271,21 +271,28 @@ static bool cut_block_exists(const struct buddy_core *core, u32 offset, u32 size
 	       !node_goes_on(core, order, offset);
 }
 
-static noinline int free_cut(struct buddy_core *core, u32 offset, u32 size)
+static void block_unmark(struct buddy_core *core, u32 offset, u32 size)
 {
-	u32 rest;
-
-	if (!size || !cut_block_exists(core, offset, size)) {
-		core->bad_frees++;
-		return -EINVAL;
-	}
-	for (rest = size; rest; rest &= rest - 1) {
+	for (u32 rest = size; rest; rest &= rest - 1) {
 		u32 order = buddy_ctz32(rest);
 		u32 at = offset + (rest & (rest - 1));
 
 		word_of(core, order, at)->used &= ~bit_of(order, at);
 		word_of(core, order, at)->free &= ~bit_of(order, at);
 	}
+	if (size & (size - 1))
+		core->cut--;
+}
+
+static noinline int free_cut(struct buddy_core *core, u32 offset, u32 size)
+{
+	u32 rest;
+
+	if (!size || !block_exists(core, offset, size)) {
+		core->bad_frees++;
+		return -EINVAL;
+	}
+	block_unmark(core, offset, size);
 	/* The last and smallest node first: it may merge with the one before. */
 	for (rest = size; rest;) {
 		u32 order = buddy_ctz32(rest);
@@ -294,7 +301,6 @@ static noinline int free_cut(struct buddy_core *core, u32 offset, u32 size)
 		rest = node_free(core, order, offset + rest, rest);
 	}
 	core->free += size;
-	core->cut--;
 	core->frees++;
 	return 0;
 }
@@ -339,6 +345,21 @@ int buddy_core_free(struct buddy_core *core, u32 offset, u32 size)
 bad:
 	core->bad_frees++;
 	return -EINVAL;
+}
+
+int buddy_core_divide(struct buddy_core *core, u32 offset, u32 size, u32 first)
+{
+	u32 second = size - first;
+
+	buddy_assert_owned(core);
+	if (!first || first >= size || !block_exists(core, offset, size) ||
+	    (offset + first) & ((1u << order_of(second)) - 1))
+		return -EINVAL;
+	block_unmark(core, offset, size);
+	block_mark(core, offset, first);
+	block_mark(core, offset + first, second);
+	core->allocs++;
+	return 0;
 }
 
 int buddy_core_reserve(struct buddy_core *core, u32 offset, u32 size)

@@ -176,6 +176,20 @@ long buddy_core_alloc(struct buddy_core *core, u32 size, u32 align);
 int buddy_core_free(struct buddy_core *core, u32 offset, u32 size);
 
 /**
+ * buddy_core_divide() - make two blocks of one
+ * @core: the tree
+ * @offset: of the block
+ * @size: of the block
+ * @first: size of the first of the two; the rest is the second
+ *
+ * The second must be naturally aligned, as every block is: a last granule alone
+ * always is. Nothing becomes free.
+ *
+ * Return: 0; -EINVAL where there is no such block or no such division.
+ */
+int buddy_core_divide(struct buddy_core *core, u32 offset, u32 size, u32 first);
+
+/**
  * buddy_core_reserve() - take a range out of service, for ever
  * @core: the tree
  * @offset: first granule

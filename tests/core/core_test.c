@@ -245,6 +245,37 @@ static void bad_frees_of_cut_blocks(void)
 	expect_eq(buddy_core_largest(&core), 64);
 }
 
+static void division(void)
+{
+	for (u32 size = 2; size <= 64; size++) {
+		start(64);
+		expect_eq(buddy_core_alloc(&core, size, 0), 0);
+		expect_eq(buddy_core_divide(&core, 0, size, 0), -EINVAL);
+		expect_eq(buddy_core_divide(&core, 0, size, size), -EINVAL);
+		expect_eq(buddy_core_divide(&core, 0, size + 1, size), -EINVAL);
+		expect_eq(buddy_core_divide(&core, 0, size, size - 1), 0);
+		expect_sound();
+		expect_eq(core.free, 64 - size);
+		expect_eq(buddy_core_free(&core, 0, size), -EINVAL);
+		expect_extent(size - 1, size - 1, 1, true);
+		expect_eq(buddy_core_free(&core, 0, size - 1), 0);
+		expect_eq(buddy_core_free(&core, size - 1, 1), 0);
+		expect_eq(core.free, 64);
+		expect_eq(core.cut, 0);
+		expect_eq(core.allocs, core.frees);
+		expect_sound();
+	}
+	/* the second would not be aligned */
+	start(64);
+	expect_eq(buddy_core_alloc(&core, 11, 0), 0);
+	for (u32 first = 1; first < 11; first++)
+		if (first != 8 && first != 10)
+			expect_eq(buddy_core_divide(&core, 0, 11, first), -EINVAL);
+	expect_eq(buddy_core_divide(&core, 0, 11, 8), 0);
+	expect_eq(buddy_core_free(&core, 8, 3), 0);
+	expect_sound();
+}
+
 static void reservation(void)
 {
 	static const u32 order[] = { 12, 8, 9, 10, 11, 0, 1, 2, 3, 4, 5, 6, 7 };
@@ -462,6 +493,7 @@ int main(void)
 		{ "sizes above the largest node", above_the_largest_node },
 		{ "bad frees are refused", bad_frees },
 		{ "bad frees of exact sizes are refused", bad_frees_of_cut_blocks },
+		{ "divide", division },
 		{ "reserve", reservation },
 		{ "walk", walk },
 		{ "counters", counters },

@@ -50,22 +50,94 @@ struct buddy_block *buddy_block_at(struct buddy_region *region, u32 page)
 	return node ? rb_entry(node, struct buddy_block, node) : NULL;
 }
 
-/* One try. Return: the first page, or an errno of buddy_core_alloc(). */
-static long block_place(struct buddy_block *block, u32 align)
+/*
+ * Takes whole units from the region's tree, and where the block has a tail one
+ * more, which @unit then is.
+ */
+static long place_in_units(struct buddy_block *block, u32 align,
+			   struct buddy_unit *unit)
 {
 	struct buddy_region *region = block->region;
-	long first;
+	u32 whole = buddy_block_units(block);
+	u32 units = whole + !!buddy_block_tail(block);
+	long first = buddy_core_alloc(&region->core, units,
+				      align / BUDDY_UNIT_PAGES);
+
+	if (first < 0)
+		return first;
+	block->first = first * BUDDY_UNIT_PAGES;
+	if (units == whole)
+		return 0;
+	/* The whole units come back as one, the other when it is empty. */
+	if (whole)
+		WARN_ON_ONCE(buddy_core_divide(&region->core, first, units, whole));
+	buddy_arena_adopt(block->owner, unit, first + whole, block);
+	return 0;
+}
+
+/*
+ * One try. Return: 0; -ENOMEM; -EAGAIN where a unit has to be cut up: try again
+ * with a @unit for that.
+ */
+static long block_place(struct buddy_block *block, u32 align,
+			struct buddy_unit **unit, struct buddy_help *help)
+{
+	struct buddy_region *region = block->region;
+	bool small = !buddy_block_units(block) && align < BUDDY_UNIT_PAGES;
+	long err = -ENOMEM;
 
 	spin_lock(&region->lock);
-	first = buddy_core_alloc(&region->core, block->pages, align);
-	if (first >= 0) {
-		block->first = first;
-		/* offsets of blocks that are not free never collide */
+	if (small)
+		err = buddy_arena_alloc(block->owner, block, align);
+	if (err && buddy_block_tail(block) && !*unit)
+		err = -EAGAIN;
+	else if (err)
+		err = place_in_units(block, align, *unit);
+	if (!err) {
+		if (block->tail == *unit)
+			*unit = NULL;
+		/* places of blocks that are not free never collide */
 		rb_find_add(&block->node, &region->blocks, by_place);
 		region->nr_blocks++;
+		region->allocs++;
 	}
+	help->looks = region->looks;
 	spin_unlock(&region->lock);
-	return first;
+	return err;
+}
+
+/* Tries with help, until it has a place or there is no more help. */
+static long block_place_helped(struct buddy_block *block, u32 align)
+{
+	struct buddy_region *region = block->region;
+	struct buddy_unit *unit = NULL;
+	struct buddy_help help = { 0 };
+	int helped = 1;
+	long err;
+
+	for (;;) {
+		err = block_place(block, align, &unit, &help);
+		if (err == -EAGAIN) {
+			unit = buddy_unit_create(region);
+			if (!unit)
+				break;
+		} else if (err == -ENOMEM) {
+			helped = buddy_reclaim_help(region, &help);
+			if (helped <= 0)
+				break;
+		} else {
+			break;
+		}
+	}
+	kfree(unit);
+	if (!err)
+		return 0;
+	if (helped < 0)
+		return helped;
+	spin_lock(&region->lock);
+	region->fails++;
+	spin_unlock(&region->lock);
+	return -ENOMEM;
 }
 
 /**
@@ -81,29 +153,21 @@ static long block_place(struct buddy_block *block, u32 align)
 struct buddy_block *buddy_block_alloc(struct buddy_file *file, u32 pages,
 				      u32 align)
 {
-	struct buddy_region *region = file->region;
 	struct buddy_block *block = kzalloc(sizeof(*block), GFP_KERNEL_ACCOUNT);
-	int budget = -1, helped = 1;
-	long first;
+	long err;
 
 	if (!block)
 		return ERR_PTR(-ENOMEM);
-	block->region = region;
+	block->region = file->region;
 	block->pages = pages;
 	block->owner = file;
 	block->state = BUDDY_EXTENT_USED;
 	refcount_set(&block->refs, 1);
-	while ((first = block_place(block, align)) == -ENOMEM && helped > 0)
-		helped = buddy_reclaim_help(region, &budget);
-	if (first >= 0)
+	err = block_place_helped(block, align);
+	if (!err)
 		return block;
 	kfree(block);
-	if (helped < 0)
-		return ERR_PTR(helped);
-	spin_lock(&region->lock);
-	region->fails++;
-	spin_unlock(&region->lock);
-	return ERR_PTR(-ENOMEM);
+	return ERR_PTR(err);
 }
 
 /**

@@ -2,27 +2,36 @@
 /*
  * buddy.h - the private types of buddy_mem.ko: region, file, block.
  *
- *   region   one contiguous range of pages, one tree over it, one device node
- *   file     an open file of the node; owns handles
- *   block    what ALLOC gives out: a range of the region, until its last
- *            reference (handle, mapping) is gone and it has come back to the tree
+ *   region   one contiguous range of memory in units of 2 MiB, one tree over the
+ *            units, one device node
+ *   unit     where the kernel makes them: one folio of order 9, else 512 pages.
+ *            Part of a large block; or cut up for the small blocks of one file
+ *   file     an open file of the node; owns handles, and units that are cut up
+ *   block    what ALLOC gives out: whole units, then a tail in a unit that is
+ *            cut up; until its last reference (handle, mapping) is gone and it
+ *            has come back
  *
- * Lengths and offsets are in pages (granules) unless a name says bytes.
+ * Lengths and offsets are in pages unless a name says units or bytes.
  *
  * Lock order, outermost first:
  *
  *   mmap_lock of a process (fault, mmap, vm_close)
+ *     unit->faults (rwsem): faults into a unit that is cut up read, the
+ *       reference test of a block in it writes
+ *       i_mmap_rwsem of the region's inode (unmap_mapping_range)
  *     xa_lock of file->handles
- *     region->lock
+ *     region->lock (spinlock)
  *
- * Neither spinlock is held while the other is taken; both are held for a time
- * bounded by the number of orders. Nothing is allocated, zeroed, or copied to
+ * Neither spinlock is held while the other is taken. region->lock is held for a
+ * time bounded by the number of orders, the depth of one red-black tree, and the
+ * number of threads that look at freed blocks. Nothing is allocated, zeroed, or copied to
  * or from a user under either.
  */
 #ifndef BUDDY_H
 #define BUDDY_H
 
 #include <linux/fs.h>
+#include <linux/log2.h>
 #include <linux/miscdevice.h>
 #include <linux/mm.h>
 #include <linux/rbtree.h>
@@ -37,7 +46,8 @@
 
 /* Regions are made of, and aligned to, this many bytes: a huge page. */
 #define BUDDY_UNIT	(2ul << 20)
-#define BUDDY_UNIT_PAGES (BUDDY_UNIT >> PAGE_SHIFT)
+#define BUDDY_UNIT_PAGES ((u32)(BUDDY_UNIT >> PAGE_SHIFT))
+#define BUDDY_UNIT_ORDER ilog2(BUDDY_UNIT_PAGES)
 
 /* ALLOC's largest alignment, and the best alignment a region tries for. */
 #define BUDDY_MAX_ALIGN	(1ul << 30)
@@ -57,18 +67,29 @@
  * @pages: length
  * @node: NUMA node
  * @base_align: alignment of the first page, bytes
+ * @folios: units are folios, and large blocks are mapped by huge pages
  * @core_mem: the tree's metadata
+ * @inode: one address space for all mappings of the region, whoever opened it;
+ *         its size is what makes the kernel map whole folios
  *
- * @lock: protects all members below, and the members of its blocks that say so
- * @core: the tree
+ * @lock: protects all members below, and the members of its blocks, units and
+ *        files that say so
+ * @core: the tree; its granules are units
+ * @units: by number: the unit where it is cut up, else NULL
+ * @private: free pages in units that are cut up
  * @blocks: all blocks that are not free, by offset
  * @nr_blocks: those in state BUDDY_EXTENT_USED
+ * @allocs: blocks ever allocated
+ * @frees: blocks ever come back
  * @fails: allocations that found no memory, help included
- * @dead: freed blocks to be looked at now
+ * @dead: freed blocks to be looked at now, the first freed first
  * @held: freed blocks that somebody held when last looked at (quarantine)
- * @nr_waiting: blocks on @dead and @held
- * @in_flight: blocks that somebody is looking at: on neither list
+ * @nr_held: number of these
+ * @looking: freed blocks that somebody is looking at
+ * @broken: freed blocks with a poisoned page, for ever
+ * @births: blocks ever freed
  * @looks: times that somebody finished looking at a block
+ * @retired: pages of the blocks in @broken
  * @returning: pages in state BUDDY_EXTENT_RETURNING
  * @quarantined: pages in state BUDDY_EXTENT_QUARANTINED
  * @poll_ms: time to the next look at @held
@@ -83,24 +104,65 @@ struct buddy_region {
 	u32 pages;
 	int node;
 	unsigned long base_align;
+	bool folios;
 	void *core_mem;
+	struct inode *inode;
 
 	spinlock_t lock;	/* protects all from here to poll_ms */
 	struct buddy_core core;
+	struct buddy_unit **units;
+	u32 private;
 	struct rb_root blocks;
 	u32 nr_blocks;
+	u64 allocs;
+	u64 frees;
 	u64 fails;
 	struct list_head dead;
 	struct list_head held;
-	u32 nr_waiting;
-	u32 in_flight;
+	u32 nr_held;
+	struct list_head looking;
+	struct list_head broken;
+	u64 births;
 	u64 looks;
+	u32 retired;
 	u32 returning;
 	u32 quarantined;
 	unsigned int poll_ms;
 
 	wait_queue_head_t progress;
 	struct delayed_work work;
+};
+
+/* Units by their largest free node: an order below BUDDY_UNIT_ORDER, or all. */
+#define BUDDY_ARENA_LISTS (21 - PAGE_SHIFT + 1)
+
+/**
+ * struct buddy_unit - a unit that is cut up
+ * @region: the region
+ * @number: of the unit in the region
+ * @faults: faults into the unit read; the reference test writes. Protects
+ *          @faulted
+ * @faulted: something may refer to a page of the unit: there was a fault since
+ *           the last reference test that succeeded
+ *
+ * Under region->lock:
+ * @owner: the one file that gets blocks from it; NULL when that is closed
+ * @arena: in owner->arena, while it has a free page
+ * @owned: in owner->units
+ * @core: what of it is free; its granules are pages
+ * @core_mem: the metadata of @core
+ */
+struct buddy_unit {
+	struct buddy_region *region;
+	u32 number;
+	struct rw_semaphore faults;
+	bool faulted;
+
+	struct buddy_file *owner;
+	struct list_head arena;
+	struct list_head owned;
+	struct buddy_core core;
+	u64 core_mem[];
 };
 
 /**
@@ -110,20 +172,29 @@ struct buddy_region {
  * @handles: handle to block; its own lock protects it. An entry holds a
  *           reference to its block
  * @next_handle: where the search for a free handle starts
+ * @arena: units with free pages, by the order of the largest free node; under
+ *         region->lock
+ * @units: all its units; under region->lock
+ * @private: free pages in these; under region->lock
  */
 struct buddy_file {
 	struct buddy_region *region;
 	struct pid *opener;
 	struct xarray handles;
 	u32 next_handle;
+	struct list_head arena[BUDDY_ARENA_LISTS];
+	struct list_head units;
+	u32 private;
 };
 
 /**
  * struct buddy_block - a range of the region that is not free
  * @region: the region
  * @first: first page, from the start of the region
- * @pages: length, exact
+ * @pages: length, exact: whole units, then the tail
+ * @tail: the unit that is cut up and has what is more than whole units, or NULL
  * @refs: one of the handle, one of each VMA; at 0 the way back starts
+ * @touched: there was a fault: pages may be in use and not zero
  *
  * Under region->lock:
  * @owner: the file that allocated it; NULL on the way back
@@ -131,7 +202,8 @@ struct buddy_file {
  *         reference is there as long as this is set
  * @state: BUDDY_EXTENT_USED, _RETURNING or _QUARANTINED
  * @node: in region->blocks
- * @wait: in region->dead or region->held
+ * @wait: in region->dead, held, looking or broken
+ * @born: when it was freed: the value of region->births
  *
  * Of whoever took the block off these lists:
  * @held_at: the page that was found held when last looked at
@@ -140,13 +212,16 @@ struct buddy_block {
 	struct buddy_region *region;
 	u32 first;
 	u32 pages;
+	struct buddy_unit *tail;
 	refcount_t refs;
+	bool touched;
 
 	struct buddy_file *owner;
 	bool named;
 	u32 state;
 	struct rb_node node;
 	struct list_head wait;
+	u64 born;
 
 	u32 held_at;
 };
@@ -162,7 +237,31 @@ static inline u64 buddy_bytes(u64 pages)
 	return pages << PAGE_SHIFT;
 }
 
+/* The whole units of a block; what is more is its tail. */
+static inline u32 buddy_block_units(const struct buddy_block *block)
+{
+	return block->pages / BUDDY_UNIT_PAGES;
+}
+
+static inline u32 buddy_block_tail(const struct buddy_block *block)
+{
+	return block->pages % BUDDY_UNIT_PAGES;
+}
+
+/* arena.c */
+struct buddy_unit *buddy_unit_create(struct buddy_region *region);
+long buddy_arena_alloc(struct buddy_file *file, struct buddy_block *block,
+		       u32 align);
+void buddy_arena_adopt(struct buddy_file *file, struct buddy_unit *unit,
+		       u32 number, struct buddy_block *block);
+struct buddy_unit *buddy_arena_free(struct buddy_block *block);
+u32 buddy_arena_largest(struct buddy_file *file);
+void buddy_arena_init(struct buddy_file *file);
+void buddy_arena_abandon(struct buddy_file *file);
+
 /* region.c */
+int buddy_region_init(void);
+void buddy_region_exit(void);
 struct buddy_region *buddy_region_create(unsigned long bytes, int node,
 					 int index);
 void buddy_region_destroy(struct buddy_region *region);
@@ -182,14 +281,31 @@ void buddy_handle_publish(struct buddy_file *file, u32 handle,
 int buddy_handle_free(struct buddy_file *file, u32 handle);
 void buddy_handle_free_all(struct buddy_file *file);
 
+/**
+ * struct buddy_help - how far an allocation has helped; zero at its start
+ * @started: the next two are set
+ * @born: look at blocks freed up to here
+ * @held: quarantined blocks to look at, one look each
+ * @looks: region->looks when the allocation last failed
+ * @last: the last try is made
+ */
+struct buddy_help {
+	bool started;
+	u64 born;
+	u32 held;
+	u64 looks;
+	bool last;
+};
+
 /* reclaim.c */
 int buddy_reclaim_init(void);
 void buddy_reclaim_exit(void);
 void buddy_reclaim_start(struct buddy_region *region);
 void buddy_reclaim_stop(struct buddy_region *region);
 void buddy_reclaim_block(struct buddy_block *block);
-int buddy_reclaim_help(struct buddy_region *region, int *budget);
-void buddy_zero_pages(const struct buddy_region *region, u32 first, u32 pages);
+int buddy_reclaim_help(struct buddy_region *region, struct buddy_help *help);
+bool buddy_zero_pages(const struct buddy_region *region, u32 first, u32 pages,
+		      bool killable);
 
 /* ioctl.c, mmap.c */
 long buddy_ioctl(struct file *file, unsigned int cmd, unsigned long arg);
@@ -222,6 +338,6 @@ int buddy_call_reply(struct buddy_call *call);
 /* stats.c */
 int buddy_stats(struct buddy_call *call);
 int buddy_extents(struct buddy_call *call);
-void buddy_stats_shortage(struct buddy_region *region, struct buddy_alloc *alloc);
+void buddy_stats_shortage(struct buddy_file *file, struct buddy_alloc *alloc);
 
 #endif /* BUDDY_H */

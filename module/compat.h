@@ -8,6 +8,7 @@
 
 #include <linux/gfp.h>
 #include <linux/mm.h>
+#include <linux/page_ref.h>
 #include <linux/version.h>
 
 /*
@@ -17,6 +18,33 @@
 #if LINUX_VERSION_CODE < KERNEL_VERSION(6, 16, 0)
 #define ACR_FLAGS_NONE	MIGRATE_MOVABLE
 #endif
+
+/*
+ * Units as folios. 6.12 lets alloc_contig_range() make a compound page of its
+ * range (__GFP_COMP); by 7.3 alloc_contig_frozen_range() does that instead, and
+ * leaves the reference count at 0. Kernels between the two were not tried, nor
+ * newer ones: they get order-0 pages, as all before 6.12.
+ */
+#define BUDDY_SERIES(major, minor)					\
+	(LINUX_VERSION_CODE >= KERNEL_VERSION(major, minor, 0) &&	\
+	 LINUX_VERSION_CODE < KERNEL_VERSION(major, (minor) + 1, 0))
+#define BUDDY_FOLIOS	(IS_ENABLED(CONFIG_TRANSPARENT_HUGEPAGE) &&	\
+			 (BUDDY_SERIES(6, 12) || BUDDY_SERIES(7, 3)))
+
+/* Takes start .. end, a unit, as one folio with one reference. */
+static inline int buddy_alloc_folio_range(unsigned long start, unsigned long end,
+					  gfp_t gfp)
+{
+#ifdef alloc_contig_frozen_range
+	int err = alloc_contig_frozen_range(start, end, ACR_FLAGS_NONE, gfp);
+
+	if (!err)
+		folio_ref_unfreeze(page_folio(pfn_to_page(start)), 1);
+	return err;
+#else
+	return alloc_contig_range(start, end, ACR_FLAGS_NONE, gfp);
+#endif
+}
 
 /*
  * 6.3 made vm_flags read-only and added these; before that, writing the member

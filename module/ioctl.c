@@ -40,7 +40,8 @@ static int do_info(struct buddy_call *call)
 		.out_region = buddy_bytes(region->pages),
 		.out_max_align = BUDDY_MAX_ALIGN,
 		.out_base_align = region->base_align,
-		.out_features = BUDDY_FEATURE_CONTIGUOUS,
+		.out_features = BUDDY_FEATURE_CONTIGUOUS |
+				(region->folios ? BUDDY_FEATURE_HUGE : 0),
 		.out_node = region->node,
 	};
 	return buddy_call_reply(call);
@@ -60,7 +61,7 @@ static int alloc_reply(struct buddy_call *call, struct buddy_block *block,
 /* No memory: the reply says what there is. */
 static int alloc_shortage(struct buddy_call *call)
 {
-	buddy_stats_shortage(call->file->region, &call->u.alloc);
+	buddy_stats_shortage(call->file, &call->u.alloc);
 	return buddy_call_reply(call) ?: -ENOMEM;
 }
 
@@ -93,7 +94,7 @@ static int do_alloc(struct buddy_call *call)
 
 	err = buddy_handle_reserve(file, &handle);
 	if (err)
-		return err;
+		return alloc_shortage(call);
 	block = buddy_block_alloc(file, request.granules, request.granule_align);
 	if (IS_ERR(block)) {
 		err = PTR_ERR(block);

@@ -32,7 +32,10 @@ static int buddy_open(struct inode *inode, struct file *file)
 		return -ENOMEM;
 	bf->region = container_of(misc, struct buddy_region, misc);
 	bf->opener = get_pid(task_tgid(current));
-	xa_init_flags(&bf->handles, XA_FLAGS_ALLOC1);
+	xa_init_flags(&bf->handles, XA_FLAGS_ALLOC1 | XA_FLAGS_ACCOUNT);
+	buddy_arena_init(bf);
+	/* One address space for all files of all nodes of the region. */
+	file->f_mapping = bf->region->inode->i_mapping;
 	file->private_data = bf;
 	return 0;
 }
@@ -43,6 +46,7 @@ static int buddy_release(struct inode *inode, struct file *file)
 
 	/* Mappings hold the file open: only handles are left. */
 	buddy_handle_free_all(bf);
+	buddy_arena_abandon(bf);
 	put_pid(bf->opener);
 	kfree(bf);
 	return 0;
@@ -55,6 +59,7 @@ static const struct file_operations buddy_fops = {
 	.unlocked_ioctl	= buddy_ioctl,
 	.compat_ioctl	= compat_ptr_ioctl,
 	.mmap		= buddy_mmap,
+	.get_unmapped_area = thp_get_unmapped_area,
 };
 
 static int parse_size(const char *text, unsigned long *bytes)
@@ -70,7 +75,7 @@ static int parse_size(const char *text, unsigned long *bytes)
 	return 0;
 }
 
-static int add_region(int index)
+static int create_region(int index)
 {
 	struct buddy_region *region;
 	unsigned long bytes;
@@ -86,50 +91,81 @@ static int add_region(int index)
 	region = buddy_region_create(bytes, node[index], index);
 	if (IS_ERR(region))
 		return PTR_ERR(region);
-	region->misc.minor = MISC_DYNAMIC_MINOR;
-	region->misc.name = region->name;
-	region->misc.fops = &buddy_fops;
-	region->misc.mode = 0600;
-	err = misc_register(&region->misc);
-	if (err) {
-		buddy_region_destroy(region);
-		return err;
-	}
 	regions[index] = region;
 	return 0;
 }
 
-static void remove_regions(void)
+static int show_region(struct buddy_region *region)
 {
-	for (int i = MAX_REGIONS; i-- > 0;) {
-		if (!regions[i])
-			continue;
-		misc_deregister(&regions[i]->misc);
-		buddy_region_destroy(regions[i]);
-	}
+	region->misc.minor = MISC_DYNAMIC_MINOR;
+	region->misc.name = region->name;
+	region->misc.fops = &buddy_fops;
+	region->misc.mode = 0600;
+	return misc_register(&region->misc);
 }
 
-static int __init buddy_mem_init(void)
+/*
+ * A node that is visible may be open at once, and a load that fails waits for
+ * nobody: after the first node is there, it cannot fail any more.
+ */
+static int show_regions(void)
 {
-	int err = buddy_reclaim_init();
+	int err = show_region(regions[0]);
 
 	if (err)
 		return err;
-	for (int i = 0; i < nr_sizes; i++) {
-		err = add_region(i);
-		if (err) {
-			remove_regions();
-			buddy_reclaim_exit();
-			return err;
-		}
+	for (int i = 1; i < nr_sizes; i++) {
+		err = show_region(regions[i]);
+		if (!err)
+			continue;
+		pr_warn("no node for /dev/%s (%d)\n", regions[i]->name, err);
+		buddy_region_destroy(regions[i]);
+		regions[i] = NULL;
 	}
 	return 0;
 }
 
+static void destroy_regions(void)
+{
+	for (int i = MAX_REGIONS; i-- > 0;)
+		if (regions[i])
+			buddy_region_destroy(regions[i]);
+}
+
+static int __init buddy_mem_init(void)
+{
+	int err = buddy_region_init();
+
+	if (err)
+		return err;
+	err = buddy_reclaim_init();
+	if (err)
+		goto exit_region;
+	for (int i = 0; i < nr_sizes; i++) {
+		err = create_region(i);
+		if (err)
+			goto destroy;
+	}
+	err = show_regions();
+	if (!err)
+		return 0;
+
+destroy:
+	destroy_regions();
+	buddy_reclaim_exit();
+exit_region:
+	buddy_region_exit();
+	return err;
+}
+
 static void __exit buddy_mem_exit(void)
 {
-	remove_regions();
+	for (int i = 0; i < MAX_REGIONS; i++)
+		if (regions[i])
+			misc_deregister(&regions[i]->misc);
+	destroy_regions();
 	buddy_reclaim_exit();
+	buddy_region_exit();
 }
 
 module_init(buddy_mem_init);

@@ -8,7 +8,15 @@
  * TLB, before that. The fault handler trusts the block alone: a fault runs
  * inside its VMA, so the block is alive and the pages are its own.
  *
- * One fault maps what the VMA has of the 2 MiB around it.
+ * Two ways to map, by VMA (and so by block):
+ *   whole     blocks with whole units, where units are folios: the fault returns
+ *             its page, and the kernel maps the folio by one huge entry where
+ *             the VMA covers it
+ *   batched   all others: one fault inserts what the VMA has of the 2 MiB around
+ *             it (VM_MIXEDMAP)
+ *
+ * A fault into a unit that is cut up holds unit->faults: the reference test of a
+ * neighbour's block excludes it, and learns of it by unit->faulted.
  */
 #include <linux/pagemap.h>
 
@@ -18,53 +26,92 @@
 #define BATCH	64	/* page pointers on the stack: 512 bytes */
 
 /*
- * Maps start .. end of the VMA.
- * Return: 0, or the errno at the first page that could not be mapped; -EBUSY
- * where it was mapped already.
+ * Maps *at .. end of the VMA and moves *at on to the first page that is not.
+ * Return: 0, or why that page could not be mapped; -EBUSY where it was already.
  */
-static int map_range(struct vm_area_struct *vma, unsigned long start,
+static int map_range(struct vm_area_struct *vma, unsigned long *at,
 		     unsigned long end)
 {
 	const struct buddy_block *block = vma->vm_private_data;
 	struct page *pages[BATCH];
 
-	while (start < end) {
-		unsigned long n = min((end - start) >> PAGE_SHIFT, BATCH + 0ul);
-		u32 first = linear_page_index(vma, start) - BUDDY_MMAP_BASE_PAGES;
+	while (*at < end) {
+		u32 first = linear_page_index(vma, *at) - BUDDY_MMAP_BASE_PAGES;
+		unsigned long n, left;
 		int err;
 
-		for (u32 i = 0; i < n; i++)
-			pages[i] = buddy_region_page(block->region, first + i);
-		start += n << PAGE_SHIFT;
-		err = vm_insert_pages(vma, start - (n << PAGE_SHIFT), pages, &n);
+		for (n = 0; n < BATCH && *at + (n << PAGE_SHIFT) < end; n++) {
+			pages[n] = buddy_region_page(block->region, first + n);
+			if (PageHWPoison(pages[n]))
+				break;
+		}
+		if (!n)
+			return -EHWPOISON;
+		left = n;
+		err = vm_insert_pages(vma, *at, pages, &left);
+		*at += (n - left) << PAGE_SHIFT;
 		if (err)
 			return err;
 	}
 	return 0;
 }
 
-static vm_fault_t buddy_fault(struct vm_fault *vmf)
+static vm_fault_t fault_batched(struct vm_fault *vmf)
 {
 	struct vm_area_struct *vma = vmf->vma;
-	unsigned long chunk = ALIGN_DOWN(vmf->address, BUDDY_UNIT);
+	unsigned long address = vmf->address & PAGE_MASK;
+	unsigned long chunk = ALIGN_DOWN(address, BUDDY_UNIT);
 	unsigned long end = min(chunk + BUDDY_UNIT, vma->vm_end);
-	int err = map_range(vma, max(chunk, vma->vm_start), end);
+	unsigned long at = max(chunk, vma->vm_start);
+	int err = map_range(vma, &at, end);
 
 	/*
-	 * Something there is mapped already: by another thread, or from before
-	 * a partial MADV_DONTNEED. From the address on, then.
+	 * Something before is mapped already (by another thread, or from before
+	 * a partial MADV_DONTNEED) or cannot be. From the address on, then.
 	 */
-	if (err == -EBUSY)
-		err = map_range(vma, vmf->address & PAGE_MASK, end);
-	switch (err) {
-	case 0:
-	case -EBUSY:
-		return VM_FAULT_NOPAGE;
-	case -ENOMEM:
-		return VM_FAULT_OOM;
-	default:
-		return VM_FAULT_SIGBUS;
+	if (at <= address) {
+		at = address;
+		err = map_range(vma, &at, end);
 	}
+	if (at > address || err == -EBUSY)
+		return VM_FAULT_NOPAGE;
+	if (err == -ENOMEM)
+		return VM_FAULT_OOM;
+	return err == -EHWPOISON ? VM_FAULT_HWPOISON : VM_FAULT_SIGBUS;
+}
+
+/* The kernel maps the page, or its folio, and has the reference from then on. */
+static vm_fault_t fault_whole(struct vm_fault *vmf)
+{
+	const struct buddy_block *block = vmf->vma->vm_private_data;
+
+	vmf->page = buddy_region_page(block->region,
+				      vmf->pgoff - BUDDY_MMAP_BASE_PAGES);
+	get_page(vmf->page);
+	return 0;
+}
+
+static vm_fault_t fault_mapped(struct vm_fault *vmf)
+{
+	if (vmf->vma->vm_flags & VM_MIXEDMAP)
+		return fault_batched(vmf);
+	return fault_whole(vmf);
+}
+
+static vm_fault_t buddy_fault(struct vm_fault *vmf)
+{
+	struct buddy_block *block = vmf->vma->vm_private_data;
+	struct buddy_unit *unit = block->tail;
+	vm_fault_t ret;
+
+	WRITE_ONCE(block->touched, true);
+	if (!unit)
+		return fault_mapped(vmf);
+	down_read(&unit->faults);
+	WRITE_ONCE(unit->faulted, true);
+	ret = fault_mapped(vmf);
+	up_read(&unit->faults);
+	return ret;
 }
 
 static void buddy_vm_open(struct vm_area_struct *vma)
@@ -106,7 +153,9 @@ int buddy_mmap(struct file *file, struct vm_area_struct *vma)
 				 vma_pages(vma));
 	if (!block)
 		return -ENXIO;
-	vm_flags_mod(vma, VM_MIXEDMAP | VM_DONTEXPAND | VM_DONTDUMP, VM_MAYEXEC);
+	vm_flags_mod(vma, VM_DONTEXPAND | VM_DONTDUMP, VM_MAYEXEC);
+	if (!block->region->folios || !buddy_block_units(block))
+		vm_flags_mod(vma, VM_MIXEDMAP, 0);
 	vma->vm_private_data = block;
 	vma->vm_ops = &buddy_vm_ops;
 	return 0;

@@ -7,20 +7,33 @@
  *                            no: quarantine, looked at again after 10 ms,
  *                            doubling to 1 s, and when an allocation would fail
  *
- * Owns region->dead, region->held and the work item. A block on its way is on
- * one of the two lists, or in the hands of the one who took it off ("look").
+ * Owns region->dead, held, looking and broken, and the work item. A block on its
+ * way is on one of these lists; on "looking" while somebody looks at it, who may
+ * then put it elsewhere. While "dead" or "held" has a block, the work is pending
+ * or about to be.
  *
- * Why "page reference count is 1" proves that nobody can reach a page: handle
- * and VMAs are gone, so no new mapping can appear; and each PTE, fault in
- * flight, TLB entry not yet flushed, and pin (O_DIRECT, RDMA, io_uring, a pipe)
- * holds a reference of its own, dropped only after its end. The reference that
- * is left is ours. page_ref_freeze() makes the test atomic against speculative
- * references. There is no callback when a pin ends, hence the polling.
+ * A block with a page that the hardware reported as broken (PageHWPoison) never
+ * comes back: it is neither zeroed nor served again.
  *
- * Small blocks come back in the caller's context, large ones in the work item.
+ * Why "reference count is 1" proves that nobody can reach a page: handle and VMAs
+ * are gone, so no new mapping can appear; and each PTE or PMD, fault in flight,
+ * TLB entry not yet flushed, and pin (O_DIRECT, RDMA, io_uring, a pipe) holds a
+ * reference of its own, dropped only after its end. The reference that is left is
+ * ours. page_ref_freeze() makes the test atomic against speculative references.
+ * There is no callback when a pin ends, hence the polling.
+ *
+ * References count per folio. A small block, or a tail, shares its folio with
+ * other blocks of the same file: the mappings of the whole unit are dropped, and
+ * faults into it excluded, for the test. Once it has succeeded nobody can reach
+ * anything in the unit until the next fault, so blocks freed meanwhile need none.
+ *
+ * Small blocks, and untouched ones, come back in the caller's context, large ones in the work item.
  * Everything in the tree is zero, so no allocation ever has to zero.
  */
+#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
+
 #include <linux/mm.h>
+#include <linux/page-flags.h>
 #include <linux/page_ref.h>
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
@@ -38,14 +51,20 @@ static struct workqueue_struct *queue;
  * @region: the region
  * @first: first page
  * @pages: length
+ * @killable: stop at a fatal signal
  *
  * May sleep.
+ *
+ * Return: true, or false where it was stopped.
  */
-void buddy_zero_pages(const struct buddy_region *region, u32 first, u32 pages)
+bool buddy_zero_pages(const struct buddy_region *region, u32 first, u32 pages,
+		      bool killable)
 {
 	while (pages) {
 		u32 n = min_t(u32, pages, BUDDY_UNIT_PAGES);
 
+		if (killable && fatal_signal_pending(current))
+			return false;
 		/* never highmem: ZONE_NORMAL and below */
 		memset(page_address(buddy_region_page(region, first)), 0,
 		       (size_t)n << PAGE_SHIFT);
@@ -53,8 +72,22 @@ void buddy_zero_pages(const struct buddy_region *region, u32 first, u32 pages)
 		pages -= n;
 		cond_resched();
 	}
+	return true;
 }
 
+static bool block_is_broken(const struct buddy_block *block)
+{
+	for (u32 i = 0; i < block->pages; i++) {
+		if (PageHWPoison(buddy_region_page(block->region,
+						   block->first + i)))
+			return true;
+		if (!(i % BUDDY_UNIT_PAGES))
+			cond_resched();
+	}
+	return false;
+}
+
+/* @page: an order-0 page, or a folio by its first page. */
 static bool page_is_unreachable(struct page *page)
 {
 	if (!page_ref_freeze(page, 1))
@@ -63,48 +96,125 @@ static bool page_is_unreachable(struct page *page)
 	return true;
 }
 
-/* The reference test over the whole block. */
-static bool block_is_unreachable(struct buddy_block *block)
+/* @i-th page of the block; notes a page that is held. */
+static bool block_page_is_unreachable(struct buddy_block *block, u32 i)
 {
-	struct buddy_region *region = block->region;
+	if (page_is_unreachable(buddy_region_page(block->region,
+						  block->first + i)))
+		return true;
+	block->held_at = i;
+	return false;
+}
 
-	/* The page that was held before: if it still is, that was cheap. */
-	if (!page_is_unreachable(buddy_region_page(region, block->first +
-						   block->held_at)))
+/*
+ * The test for the unit that has the tail, where it is a folio: nobody may hold
+ * any page of it, so its mappings, those of neighbours too, are dropped first.
+ * These fault again without noticing.
+ */
+static bool tail_folio_is_unreachable(struct buddy_unit *unit)
+{
+	struct buddy_region *region = unit->region;
+	u32 page = unit->number * BUDDY_UNIT_PAGES;
+
+	lockdep_assert_held_write(&unit->faults);
+	if (!unit->faulted)
+		return true;
+	unmap_mapping_range(region->inode->i_mapping,
+			    BUDDY_MMAP_BASE + buddy_bytes(page), BUDDY_UNIT, 1);
+	if (!page_is_unreachable(buddy_region_page(region, page)))
 		return false;
-	for (u32 i = 0; i < block->pages; i++) {
-		if (!page_is_unreachable(buddy_region_page(region,
-							   block->first + i))) {
-			block->held_at = i;
+	unit->faulted = false;
+	return true;
+}
+
+/* The reference test over the whole block, but not for a folio of the tail. */
+static bool pages_are_unreachable(struct buddy_block *block)
+{
+	bool folios = block->region->folios;
+	u32 step = folios ? BUDDY_UNIT_PAGES : 1;
+	u32 end = folios ? buddy_block_units(block) * BUDDY_UNIT_PAGES :
+			   block->pages;
+
+	/* The one that was held before: if it still is, that was cheap. */
+	if (end && !block_page_is_unreachable(block, block->held_at))
+		return false;
+	for (u32 i = 0; i < end; i += step) {
+		if (!block_page_is_unreachable(block, i))
 			return false;
-		}
 		if (!(i % BUDDY_UNIT_PAGES))
 			cond_resched();
 	}
 	return true;
 }
 
-static void finish_look(struct buddy_region *region)
+/*
+ * Can nobody reach the block? A block that was never touched has no page that
+ * anybody ever got.
+ */
+static bool block_is_unreachable(struct buddy_block *block)
 {
+	bool unreachable;
+
+	if (!block->touched)
+		return true;
+	if (!pages_are_unreachable(block))
+		return false;
+	if (!block->region->folios || !block->tail)
+		return true;
+	down_write(&block->tail->faults);
+	unreachable = tail_folio_is_unreachable(block->tail);
+	up_write(&block->tail->faults);
+	return unreachable;
+}
+
+/*
+ * Lists. The block that is looked at is on region->looking.
+ */
+
+static void finish_look(struct buddy_block *block)
+{
+	lockdep_assert_held(&block->region->lock);
+	list_del(&block->wait);
+	block->region->looks++;
+}
+
+/* The pages of the block are in another state from now on. */
+static void block_set_state(struct buddy_block *block, u32 state)
+{
+	struct buddy_region *region = block->region;
+	u32 *pages[] = {
+		[BUDDY_EXTENT_RETURNING] = &region->returning,
+		[BUDDY_EXTENT_QUARANTINED] = &region->quarantined,
+		[BUDDY_EXTENT_RESERVED] = &region->retired,
+	};
+
 	lockdep_assert_held(&region->lock);
-	region->in_flight--;
-	region->looks++;
+	if (block->state != BUDDY_EXTENT_USED)
+		*pages[block->state] -= block->pages;
+	if (state != BUDDY_EXTENT_FREE)
+		*pages[state] += block->pages;
+	block->state = state;
 }
 
 /* Nobody can reach it and it is zero: free. */
 static void block_return(struct buddy_block *block)
 {
 	struct buddy_region *region = block->region;
+	struct buddy_unit *emptied = NULL;
+	u32 units = buddy_block_units(block);
 
 	spin_lock(&region->lock);
-	if (block->state == BUDDY_EXTENT_RETURNING)
-		region->returning -= block->pages;
-	else
-		region->quarantined -= block->pages;
+	block_set_state(block, BUDDY_EXTENT_FREE);
 	rb_erase(&block->node, &region->blocks);
-	WARN_ON_ONCE(buddy_core_free(&region->core, block->first, block->pages));
-	finish_look(region);
+	if (units)
+		WARN_ON_ONCE(buddy_core_free(&region->core, block->first /
+					     BUDDY_UNIT_PAGES, units));
+	if (block->tail)
+		emptied = buddy_arena_free(block);
+	region->frees++;
+	finish_look(block);
 	spin_unlock(&region->lock);
+	kfree(emptied);
 	kfree(block);
 	wake_up_all(&region->progress);
 }
@@ -113,50 +223,78 @@ static void block_quarantine(struct buddy_block *block)
 {
 	struct buddy_region *region = block->region;
 	bool sooner = false;
+	unsigned int ms;
 
 	spin_lock(&region->lock);
+	finish_look(block);
+	list_add_tail(&block->wait, &region->held);
+	region->nr_held++;
 	if (block->state == BUDDY_EXTENT_RETURNING) {
-		block->state = BUDDY_EXTENT_QUARANTINED;
-		region->returning -= block->pages;
-		region->quarantined += block->pages;
+		block_set_state(block, BUDDY_EXTENT_QUARANTINED);
 		sooner = region->poll_ms > POLL_MS_MIN;
 		region->poll_ms = POLL_MS_MIN;
 	}
-	list_add_tail(&block->wait, &region->held);
-	region->nr_waiting++;
-	finish_look(region);
+	ms = region->poll_ms;
 	spin_unlock(&region->lock);
 	wake_up_all(&region->progress);
 	/* Once only: moved by each new block, it would never come. */
 	if (sooner)
-		mod_delayed_work(queue, &region->work,
-				 msecs_to_jiffies(POLL_MS_MIN));
+		mod_delayed_work(queue, &region->work, msecs_to_jiffies(ms));
 	else
-		queue_delayed_work(queue, &region->work,
-				   msecs_to_jiffies(POLL_MS_MIN));
+		queue_delayed_work(queue, &region->work, msecs_to_jiffies(ms));
 }
 
-/* Looks at a block that the caller took off the lists. */
-static void block_look(struct buddy_block *block)
+static void block_retire(struct buddy_block *block)
 {
-	if (!block_is_unreachable(block)) {
-		block_quarantine(block);
-		return;
-	}
-	buddy_zero_pages(block->region, block->first, block->pages);
-	block_return(block);
+	struct buddy_region *region = block->region;
+
+	spin_lock(&region->lock);
+	finish_look(block);
+	list_add(&block->wait, &region->broken);
+	block_set_state(block, BUDDY_EXTENT_RESERVED);
+	spin_unlock(&region->lock);
+	wake_up_all(&region->progress);
+	pr_warn("/dev/%s: %u KiB out of service: a page is broken\n", region->name,
+		block->pages << (PAGE_SHIFT - 10));
 }
 
-static struct buddy_block *take_dead(struct buddy_region *region)
+/* Not looked at to the end: somebody else will. */
+static void block_put_back(struct buddy_block *block)
+{
+	struct buddy_region *region = block->region;
+
+	spin_lock(&region->lock);
+	finish_look(block);
+	list_add(&block->wait, &region->dead);
+	spin_unlock(&region->lock);
+	wake_up_all(&region->progress);
+	mod_delayed_work(queue, &region->work, 0);
+}
+
+/* Looks at a block on region->looking. */
+static void block_look(struct buddy_block *block, bool killable)
+{
+	if (!block_is_unreachable(block))
+		block_quarantine(block);
+	else if (block->touched && block_is_broken(block))
+		block_retire(block);
+	else if (block->touched && !buddy_zero_pages(block->region, block->first,
+						     block->pages, killable))
+		block_put_back(block);
+	else
+		block_return(block);
+}
+
+static struct buddy_block *take_first(struct buddy_region *region,
+				      struct list_head *list)
 {
 	struct buddy_block *block;
 
 	lockdep_assert_held(&region->lock);
-	block = list_first_entry_or_null(&region->dead, struct buddy_block, wait);
+	block = list_first_entry_or_null(list, struct buddy_block, wait);
 	if (block) {
-		list_del(&block->wait);
-		region->nr_waiting--;
-		region->in_flight++;
+		list_move(&block->wait, &region->looking);
+		region->nr_held -= list == &region->held;
 	}
 	return block;
 }
@@ -170,66 +308,96 @@ static struct buddy_block *take_dead(struct buddy_region *region)
 void buddy_reclaim_block(struct buddy_block *block)
 {
 	struct buddy_region *region = block->region;
-	bool small = block->pages <= INLINE_PAGES;
+	bool small = block->pages <= INLINE_PAGES || !block->touched;
 
 	spin_lock(&region->lock);
 	block->owner = NULL;
-	block->state = BUDDY_EXTENT_RETURNING;
+	block->born = ++region->births;
+	block_set_state(block, BUDDY_EXTENT_RETURNING);
 	region->nr_blocks--;
-	region->returning += block->pages;
-	if (small) {
-		region->in_flight++;
-	} else {
-		list_add_tail(&block->wait, &region->dead);
-		region->nr_waiting++;
-	}
+	list_add_tail(&block->wait, small ? &region->looking : &region->dead);
 	spin_unlock(&region->lock);
 	if (small)
-		block_look(block);
+		block_look(block, false);
 	else
 		mod_delayed_work(queue, &region->work, 0);
+}
+
+static bool older_in_flight(struct buddy_region *region, u64 born)
+{
+	struct buddy_block *block;
+
+	lockdep_assert_held(&region->lock);
+	list_for_each_entry(block, &region->looking, wait)
+		if (block->born <= born)
+			return true;
+	return false;
 }
 
 /**
  * buddy_reclaim_help() - bring something back, for an allocation that failed
  * @region: the region
- * @budget: -1 at the first call for an allocation, then left alone
+ * @help: zero before the first call of an allocation, which sets @help->looks at
+ *        each failure
  *
- * One block a call, or waiting for one that another is looking at. The budget
- * bounds the calls by what was on its way at the first.
+ * One block a call, or waiting for one that another is looking at: each block
+ * that was freed before the first call comes back, or is found held, before this
+ * gives up. What is freed later does not prolong it.
  *
  * Return: 1 where it is worth trying again; 0 where nothing more can be done;
  * -EINTR when killed.
  */
-int buddy_reclaim_help(struct buddy_region *region, int *budget)
+int buddy_reclaim_help(struct buddy_region *region, struct buddy_help *help)
 {
 	struct buddy_block *block;
-	bool busy;
-	u64 looks;
+	bool busy = false, moved;
 
 	spin_lock(&region->lock);
-	if (*budget < 0) {
-		/* quarantined blocks get one look, too */
-		list_splice_tail_init(&region->held, &region->dead);
-		*budget = min_t(u32, region->nr_waiting + region->in_flight,
-				INT_MAX);
+	if (!help->started) {
+		help->started = true;
+		help->born = region->births;
+		help->held = region->nr_held;
 	}
-	block = *budget ? take_dead(region) : NULL;
-	busy = region->in_flight;
-	looks = region->looks;
+	block = list_first_entry_or_null(&region->dead, struct buddy_block, wait);
+	if (block && block->born <= help->born) {
+		take_first(region, &region->dead);
+	} else if (help->held && region->nr_held) {
+		help->held--;
+		block = take_first(region, &region->held);
+	} else {
+		block = NULL;
+		busy = older_in_flight(region, help->born);
+	}
+	moved = region->looks != help->looks;
 	spin_unlock(&region->lock);
 
-	if (!*budget)
+	if (block) {
+		block_look(block, true);
+	} else if (busy) {
+		if (wait_event_killable(region->progress,
+					READ_ONCE(region->looks) != help->looks))
+			return -EINTR;
+	} else if (moved && !help->last) {
+		/* the last of them came back after the allocation failed */
+		help->last = true;
+	} else {
 		return 0;
-	--*budget;
-	if (block)
-		block_look(block);
-	else if (!busy)
-		return 0;
-	else if (wait_event_killable(region->progress,
-				     READ_ONCE(region->looks) != looks))
-		return -EINTR;
+	}
 	return fatal_signal_pending(current) ? -EINTR : 1;
+}
+
+static struct buddy_block *take_for_work(struct buddy_region *region, u32 *held)
+{
+	struct buddy_block *block;
+
+	spin_lock(&region->lock);
+	block = take_first(region, &region->dead);
+	if (!block && *held) {
+		--*held;
+		block = take_first(region, &region->held);
+	}
+	spin_unlock(&region->lock);
+	return block;
 }
 
 static void reclaim_work(struct work_struct *work)
@@ -237,32 +405,17 @@ static void reclaim_work(struct work_struct *work)
 	struct buddy_region *region = container_of(to_delayed_work(work),
 						   struct buddy_region, work);
 	struct buddy_block *block;
-	unsigned int again = 0;
-	u32 todo;
+	u32 held;
 
 	spin_lock(&region->lock);
-	list_splice_tail_init(&region->held, &region->dead);
-	/* what comes to be quarantined meanwhile is for the next time */
-	todo = region->nr_waiting;
+	held = region->nr_held;
+	/* what is still held is then looked at later and later */
+	region->poll_ms = min(2 * region->poll_ms, POLL_MS_MAX + 0u);
 	spin_unlock(&region->lock);
-	while (todo--) {
-		spin_lock(&region->lock);
-		block = take_dead(region);
-		spin_unlock(&region->lock);
-		if (!block)
-			break;
-		block_look(block);
+	while ((block = take_for_work(region, &held))) {
+		block_look(block, false);
+		cond_resched();
 	}
-
-	spin_lock(&region->lock);
-	if (!list_empty(&region->held)) {
-		again = region->poll_ms;
-		region->poll_ms = min(2 * again, POLL_MS_MAX + 0u);
-	}
-	spin_unlock(&region->lock);
-	/* an earlier one that was queued meanwhile stays */
-	if (again)
-		queue_delayed_work(queue, &region->work, msecs_to_jiffies(again));
 }
 
 /**
@@ -273,6 +426,8 @@ void buddy_reclaim_start(struct buddy_region *region)
 {
 	INIT_LIST_HEAD(&region->dead);
 	INIT_LIST_HEAD(&region->held);
+	INIT_LIST_HEAD(&region->looking);
+	INIT_LIST_HEAD(&region->broken);
 	init_waitqueue_head(&region->progress);
 	INIT_DELAYED_WORK(&region->work, reclaim_work);
 	region->poll_ms = POLL_MS_MIN;
@@ -290,11 +445,12 @@ void buddy_reclaim_stop(struct buddy_region *region)
 
 	cancel_delayed_work_sync(&region->work);
 	spin_lock(&region->lock);
-	list_splice_tail_init(&region->held, &region->dead);
+	list_splice_init(&region->held, &region->dead);
+	list_splice_init(&region->broken, &region->dead);
 	spin_unlock(&region->lock);
 	for (;;) {
 		spin_lock(&region->lock);
-		block = take_dead(region);
+		block = take_first(region, &region->dead);
 		spin_unlock(&region->lock);
 		if (!block)
 			break;

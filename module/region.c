@@ -2,18 +2,22 @@
 /*
  * region.c - the memory itself: found, taken, zeroed, and given back.
  *
- * Owns the pages of a region from load to unload: each is an order-0 page with
- * one reference of ours. They come from alloc_contig_range(), in steps, within
- * one zone: ZONE_NORMAL, then ZONE_DMA32. Never from ZONE_MOVABLE or CMA, where
- * long-term pins fail.
+ * Owns the memory of a region from load to unload: folios of 2 MiB, or order-0
+ * pages, each with one reference of ours. It comes from alloc_contig_range(), in
+ * steps, within one zone: ZONE_NORMAL, then ZONE_DMA32. Never from ZONE_MOVABLE
+ * or CMA, where long-term pins fail.
+ *
+ * Also owns the inode whose address space holds all mappings of a region. Nothing
+ * is written into a struct page or folio but folio->index.
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
 #include <linux/ktime.h>
 #include <linux/memory_hotplug.h>
+#include <linux/mount.h>
+#include <linux/pseudo_fs.h>
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
-#include <linux/vmalloc.h>
 
 #include "buddy.h"
 #include "compat.h"
@@ -46,13 +50,39 @@ static unsigned long lowest_candidate(unsigned long start, unsigned long end,
 	return end;
 }
 
-static void put_pages(unsigned long start, unsigned long end)
+/*
+ * A folio with a poisoned page stays taken: not every kernel keeps that page
+ * apart when it frees a folio. Order-0 pages it does.
+ */
+static bool unit_is_poisoned(unsigned long pfn)
 {
-	for (unsigned long pfn = start; pfn < end; pfn++) {
-		put_page(pfn_to_page(pfn));
-		if (!(pfn % 1024))
+	for (u32 i = 0; i < BUDDY_UNIT_PAGES; i++)
+		if (PageHWPoison(pfn_to_page(pfn + i)))
+			return true;
+	return false;
+}
+
+static void put_pages(unsigned long start, unsigned long end, bool folios)
+{
+	for (unsigned long pfn = start; pfn < end;
+	     pfn += folios ? BUDDY_UNIT_PAGES : 1) {
+		if (!folios || !unit_is_poisoned(pfn))
+			put_page(pfn_to_page(pfn));
+		if (!(pfn % BUDDY_UNIT_PAGES))
 			cond_resched();
 	}
+}
+
+/* Return: 0, -EBUSY, -EINTR, or another errno of alloc_contig_range(). */
+static int take_step(unsigned long start, unsigned long end, bool folios)
+{
+	if (fatal_signal_pending(current))
+		return -EINTR;
+	if (!folios)
+		return alloc_contig_range(start, end, ACR_FLAGS_NONE,
+					  GFP_KERNEL | __GFP_NOWARN);
+	return buddy_alloc_folio_range(start, end,
+				       GFP_KERNEL | __GFP_COMP | __GFP_NOWARN);
 }
 
 /*
@@ -60,22 +90,20 @@ static void put_pages(unsigned long start, unsigned long end)
  * Return: 0; -EINTR when killed; -EBUSY, with the start of the highest unit
  * that could not be had in @failed.
  */
-static int take_window(unsigned long start, unsigned long end,
+static int take_window(unsigned long start, unsigned long end, bool folios,
 		       unsigned long *failed)
 {
-	unsigned long got = end, step = STEP_PAGES;
+	/* a folio is what one call made */
+	const unsigned long most = folios ? BUDDY_UNIT_PAGES : STEP_PAGES;
+	unsigned long got = end, step = most;
 	int err = 0;
 
 	while (got > start) {
 		step = min(step, got - start);
-		if (fatal_signal_pending(current))
-			err = -EINTR;
-		else
-			err = alloc_contig_range(got - step, got, ACR_FLAGS_NONE,
-						 GFP_KERNEL | __GFP_NOWARN);
+		err = take_step(got - step, got, folios);
 		if (!err) {
 			got -= step;
-			step = STEP_PAGES;
+			step = most;
 		} else if (err == -EINTR || step <= BUDDY_UNIT_PAGES) {
 			break;
 		} else {
@@ -85,7 +113,7 @@ static int take_window(unsigned long start, unsigned long end,
 	}
 	if (!err)
 		return 0;
-	put_pages(got, end);
+	put_pages(got, end, folios);
 	*failed = got - step;
 	return err == -EINTR ? err : -EBUSY;
 }
@@ -95,14 +123,16 @@ static int take_window(unsigned long start, unsigned long end,
  * @zone: the zone
  * @pages: length
  * @align: alignment of the first page, in pages, a power of two
+ * @folios: as folios, one a unit
  * @pfn: the first page
  *
  * Return: 0, -EBUSY, -EINTR.
  */
 static int take_from_zone(const struct zone *zone, unsigned long pages,
-			  unsigned long align, unsigned long *pfn)
+			  unsigned long align, bool folios, unsigned long *pfn)
 {
 	unsigned long end = zone_end_pfn(zone);
+	unsigned long checked = end;	/* from here to @end all are candidates */
 
 	while (end >= pages) {
 		unsigned long start = round_down(end - pages, align);
@@ -112,14 +142,17 @@ static int take_from_zone(const struct zone *zone, unsigned long pages,
 		if (start < zone->zone_start_pfn)
 			break;
 		end = start + pages;
-		lowest = lowest_candidate(start, end, zone);
+		lowest = lowest_candidate(start, min(end, checked), zone);
+		if (fatal_signal_pending(current))
+			return -EINTR;
 		if (lowest > start) {
 			/* the page below @lowest cannot be had */
 			end = lowest - 1;
-			cond_resched();
+			checked = end;
 			continue;
 		}
-		err = take_window(start, end, &failed);
+		checked = start;
+		err = take_window(start, end, folios, &failed);
 		if (!err) {
 			*pfn = start;
 			return 0;
@@ -150,6 +183,7 @@ static int take_from_node(int nid, struct buddy_region *region)
 				&NODE_DATA(nid)->node_zones[zones[z]];
 			int err = take_from_zone(zone, region->pages,
 						 aligns[a] >> PAGE_SHIFT,
+						 region->folios,
 						 &region->base_pfn);
 
 			if (!err)
@@ -181,11 +215,76 @@ static int take_pages(struct buddy_region *region, int wanted)
 
 static int make_tree(struct buddy_region *region)
 {
-	region->core_mem = vzalloc_node(buddy_core_bytes(region->pages),
-					region->node);
-	if (!region->core_mem)
+	u32 units = region->pages / BUDDY_UNIT_PAGES;
+
+	region->core_mem = kvzalloc_node(buddy_core_bytes(units), GFP_KERNEL,
+					 region->node);
+	region->units = kvcalloc(units, sizeof(*region->units), GFP_KERNEL);
+	if (!region->core_mem || !region->units)
 		return -ENOMEM;
-	return buddy_core_init(&region->core, region->pages, region->core_mem);
+	return buddy_core_init(&region->core, units, region->core_mem);
+}
+
+static void free_tree(struct buddy_region *region)
+{
+	kvfree(region->units);
+	kvfree(region->core_mem);
+}
+
+/*
+ * The address space
+ */
+
+#define BUDDY_FS_MAGIC	0x62756464	/* "budd" */
+
+static int buddy_fs_init(struct fs_context *fc)
+{
+	return init_pseudo(fc, BUDDY_FS_MAGIC) ? 0 : -ENOMEM;
+}
+
+/* No .owner: the mount below would pin the module for ever. */
+static struct file_system_type buddy_fs_type = {
+	.name			= "buddy_mem",
+	.init_fs_context	= buddy_fs_init,
+	.kill_sb		= kill_anon_super,
+};
+
+static struct vfsmount *buddy_mount;
+
+/**
+ * buddy_region_init() - at load, before any region
+ *
+ * Return: 0 or a negative errno.
+ */
+int buddy_region_init(void)
+{
+	buddy_mount = kern_mount(&buddy_fs_type);
+	return PTR_ERR_OR_ZERO(buddy_mount);
+}
+
+/**
+ * buddy_region_exit() - at unload, after all regions
+ */
+void buddy_region_exit(void)
+{
+	kern_unmount(buddy_mount);
+}
+
+static int make_inode(struct buddy_region *region)
+{
+	region->inode = alloc_anon_inode(buddy_mount->mnt_sb);
+	if (IS_ERR(region->inode))
+		return PTR_ERR(region->inode);
+	i_size_write(region->inode, BUDDY_MMAP_BASE + buddy_bytes(region->pages));
+	return 0;
+}
+
+/* Where a folio lies in the address space: rmap looks there. */
+static void index_folios(struct buddy_region *region)
+{
+	for (u32 page = 0; page < region->pages; page += BUDDY_UNIT_PAGES)
+		page_folio(buddy_region_page(region, page))->index =
+			BUDDY_MMAP_BASE_PAGES + page;
 }
 
 /**
@@ -208,6 +307,7 @@ struct buddy_region *buddy_region_create(unsigned long bytes, int node,
 	if (!region)
 		return ERR_PTR(-ENOMEM);
 	region->pages = bytes >> PAGE_SHIFT;
+	region->folios = BUDDY_FOLIOS;
 	snprintf(region->name, sizeof(region->name), index ? "buddy%d" : "buddy",
 		 index);
 	err = take_pages(region, node);
@@ -215,21 +315,33 @@ struct buddy_region *buddy_region_create(unsigned long bytes, int node,
 		goto free_region;
 	err = make_tree(region);
 	if (err)
-		goto put_memory;
-	buddy_zero_pages(region, 0, region->pages);
+		goto free_tree;
+	err = make_inode(region);
+	if (err)
+		goto free_tree;
+	if (region->folios)
+		index_folios(region);
+	err = -EINTR;
+	if (!buddy_zero_pages(region, 0, region->pages, true))
+		goto put_inode;
 	spin_lock_init(&region->lock);
 #ifdef CONFIG_LOCKDEP
 	buddy_core_set_owner(&region->core, &region->lock.dep_map);
 #endif
 	region->blocks = RB_ROOT;
 	buddy_reclaim_start(region);
-	pr_info("/dev/%s: %lu MiB on node %d, aligned to %lu MiB, taken in %llu ms\n",
+	pr_info("/dev/%s: %lu MiB on node %d, aligned to %lu MiB, in %s, taken in %llu ms\n",
 		region->name, bytes >> 20, region->node, region->base_align >> 20,
+		region->folios ? "2 MiB folios" : "4 KiB pages",
 		div_u64(ktime_get_ns() - began, NSEC_PER_MSEC));
 	return region;
 
-put_memory:
-	put_pages(region->base_pfn, region->base_pfn + region->pages);
+put_inode:
+	iput(region->inode);
+free_tree:
+	free_tree(region);
+	put_pages(region->base_pfn, region->base_pfn + region->pages,
+		  region->folios);
 free_region:
 	if (err == -ENOMEM)
 		pr_notice("no %lu MiB of contiguous memory; free some, take a smaller size= or load the module earlier\n",
@@ -249,9 +361,12 @@ free_region:
 void buddy_region_destroy(struct buddy_region *region)
 {
 	buddy_reclaim_stop(region);
-	WARN_ON_ONCE(region->core.free != region->pages ||
-		     region->core.allocs != region->core.frees);
-	put_pages(region->base_pfn, region->base_pfn + region->pages);
-	vfree(region->core_mem);
+	WARN_ON_ONCE(region->core.free != region->core.granules ||
+		     region->core.allocs != region->core.frees ||
+		     region->allocs != region->frees || region->private);
+	iput(region->inode);
+	put_pages(region->base_pfn, region->base_pfn + region->pages,
+		  region->folios);
+	free_tree(region);
 	kfree(region);
 }

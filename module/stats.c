@@ -13,17 +13,27 @@
 
 /**
  * buddy_stats_shortage() - why an allocation found no memory
- * @region: the region
+ * @file: who asked
  * @alloc: the reply, of which the last three members are filled
  */
-void buddy_stats_shortage(struct buddy_region *region, struct buddy_alloc *alloc)
+void buddy_stats_shortage(struct buddy_file *file, struct buddy_alloc *alloc)
 {
+	struct buddy_region *region = file->region;
+	u32 largest;
+
 	spin_lock(&region->lock);
-	alloc->out_free = buddy_bytes(region->core.free);
-	alloc->out_largest = buddy_bytes(buddy_core_largest(&region->core));
+	largest = buddy_core_largest(&region->core) * BUDDY_UNIT_PAGES;
+	alloc->out_free = buddy_bytes((u64)region->core.free * BUDDY_UNIT_PAGES +
+				      file->private);
+	alloc->out_largest = buddy_bytes(largest ?: buddy_arena_largest(file));
 	alloc->out_returning = buddy_bytes(region->returning) +
 			       buddy_bytes(region->quarantined);
 	spin_unlock(&region->lock);
+}
+
+static u64 unit_bytes(u64 units)
+{
+	return units * BUDDY_UNIT;
 }
 
 /**
@@ -44,44 +54,77 @@ int buddy_stats(struct buddy_call *call)
 	memset(s, 0, sizeof(*s));
 
 	spin_lock(&region->lock);
-	used = core->granules - core->free - core->reserved - region->returning -
-	       region->quarantined;
-	s->out_region = buddy_bytes(core->granules);
-	s->out_free = buddy_bytes(core->free);
+	used = (core->granules - core->free) * BUDDY_UNIT_PAGES - region->private -
+	       region->returning - region->quarantined - region->retired;
+	s->out_region = buddy_bytes(region->pages);
+	s->out_free = unit_bytes(core->free);
 	s->out_used = buddy_bytes(used);
+	s->out_private = buddy_bytes(region->private);
 	s->out_returning = buddy_bytes(region->returning);
 	s->out_quarantined = buddy_bytes(region->quarantined);
-	s->out_reserved = buddy_bytes(core->reserved);
-	s->out_largest = buddy_bytes(buddy_core_largest(core));
-	s->out_low_water = buddy_bytes(core->low_water);
+	s->out_reserved = buddy_bytes(region->retired);
+	s->out_largest = unit_bytes(buddy_core_largest(core));
+	s->out_low_water = unit_bytes(core->low_water);
 	s->out_blocks = region->nr_blocks;
-	s->out_allocs = core->allocs;
-	s->out_frees = core->frees;
+	s->out_allocs = region->allocs;
+	s->out_frees = region->frees;
 	s->out_fails = region->fails;
 	s->out_fragmentation = buddy_core_fragmentation(core);
-	s->out_orders = fls(core->granules);
-	for (u32 order = 0; order < s->out_orders; order++)
-		s->out_free_blocks[order] = buddy_core_count(core, order);
+	s->out_orders = fls(region->pages);
+	for (u32 order = BUDDY_UNIT_ORDER; order < s->out_orders; order++)
+		s->out_free_blocks[order] =
+			buddy_core_count(core, order - BUDDY_UNIT_ORDER);
 	spin_unlock(&region->lock);
 	return buddy_call_reply(call);
+}
+
+/* The process that opened the file, if it still is there. */
+static pid_t file_pid(const struct buddy_file *file)
+{
+	pid_t pid = 0;
+
+	rcu_read_lock();
+	if (file && pid_task(file->opener, PIDTYPE_TGID))
+		pid = pid_vnr(file->opener);
+	rcu_read_unlock();
+	return pid;
 }
 
 /* The extent that holds @page. */
 static void extent_at(struct buddy_region *region, u32 page,
 		      struct buddy_extent_entry *entry)
 {
+	u32 number = page / BUDDY_UNIT_PAGES;
+	struct buddy_file *owner = NULL;
 	struct buddy_block *block;
+	struct buddy_unit *unit;
 	struct buddy_extent e;
+	u32 state;
 
 	spin_lock(&region->lock);
-	buddy_core_find(&region->core, page, &e);
-	block = e.used ? buddy_block_at(region, page) : NULL;
+	block = buddy_block_at(region, page);
+	unit = region->units[number];
+	if (block) {
+		e.offset = block->first;
+		e.size = block->pages;
+		state = block->state;
+		owner = block->owner;
+	} else if (unit) {
+		buddy_core_find(&unit->core, page % BUDDY_UNIT_PAGES, &e);
+		e.offset += number * BUDDY_UNIT_PAGES;
+		state = BUDDY_EXTENT_PRIVATE;
+		owner = unit->owner;
+	} else {
+		buddy_core_find(&region->core, number, &e);
+		e.offset *= BUDDY_UNIT_PAGES;
+		e.size *= BUDDY_UNIT_PAGES;
+		state = e.used ? BUDDY_EXTENT_RESERVED : BUDDY_EXTENT_FREE;
+	}
 	*entry = (struct buddy_extent_entry){
 		.offset = buddy_bytes(e.offset),
 		.length = buddy_bytes(e.size),
-		.state = block ? block->state :
-			 e.used ? BUDDY_EXTENT_RESERVED : BUDDY_EXTENT_FREE,
-		.pid = block && block->owner ? pid_vnr(block->owner->opener) : 0,
+		.state = state,
+		.pid = file_pid(owner),
 	};
 	spin_unlock(&region->lock);
 }
@@ -119,6 +162,6 @@ int buddy_extents(struct buddy_call *call)
 		if (fatal_signal_pending(current))
 			return -EINTR;
 	}
-	x->out_next = buddy_bytes(page);
+	x->out_next = buddy_bytes(min_t(u64, page, region->pages));
 	return buddy_call_reply(call);
 }

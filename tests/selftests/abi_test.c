@@ -323,6 +323,7 @@ static void extents(void)
 	x.start = UINT64_MAX;
 	expect_eq(call(fd, BUDDY_IOC_EXTENTS, &x), 0);
 	expect_eq(x.out_count, 0);
+	expect_eq(x.out_next, at);
 	x.start = 0;
 	x.count = 0;
 	expect_eq(call(fd, BUDDY_IOC_EXTENTS, &x), -EINVAL);

@@ -66,8 +66,8 @@ static inline struct buddy_stats get_stats(int fd)
 	struct buddy_stats s = { .size = sizeof(s) };
 
 	expect_eq(call(fd, BUDDY_IOC_STATS, &s), 0);
-	expect_eq(s.out_free + s.out_used + s.out_returning + s.out_quarantined +
-		  s.out_reserved, s.out_region);
+	expect_eq(s.out_free + s.out_used + s.out_private + s.out_returning +
+		  s.out_quarantined + s.out_reserved, s.out_region);
 	return s;
 }
 
@@ -102,6 +102,7 @@ static inline void expect_empty(void)
 	s = get_stats(fd);
 	expect_eq(s.out_allocs, s.out_frees);
 	expect_eq(s.out_blocks, 0);
+	expect_eq(s.out_private, 0);
 	expect_eq(s.out_largest, 1ull << (63 - __builtin_clzll(s.out_region)));
 	close(fd);
 }

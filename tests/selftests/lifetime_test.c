@@ -442,6 +442,214 @@ static void one_fault_maps_all(void)
 	expect_eq(free_block(fd, a.out_handle), 0);
 }
 
+/*
+ * What was freed before is waited for, however much others free meanwhile. The
+ * other process churns in a unit that it keeps, out of the way.
+ */
+static void no_spurious_shortage(void)
+{
+	uint64_t most = region / 2;
+	struct buddy_alloc a;
+	int ready[2], status;
+	char *p, c;
+	pid_t pid;
+
+	expect(!pipe(ready));
+	expect_eq(alloc_block(fd, most, &a), 0);
+	pid = fork();
+	if (!pid) {
+		int own = device_open();
+		struct buddy_alloc keep, b;
+
+		if (alloc_block(own, PAGE, &keep) || write(ready[1], "x", 1) != 1)
+			_exit(1);
+		while (!alloc_block(own, PAGE, &b) && !free_block(own, b.out_handle))
+			;
+		_exit(2);
+	}
+	expect_eq(read(ready[0], &c, 1), 1);
+	for (int i = 0; i < 20; i++) {
+		p = map_block(fd, &a);
+		p[0] = 1;
+		munmap(p, most);
+		expect_eq(free_block(fd, a.out_handle), 0);
+		/* let the worker have it */
+		usleep((unsigned int)i * 500);
+		expect_eq(alloc_block(fd, most, &a), 0);
+	}
+	kill(pid, SIGKILL);
+	waitpid(pid, &status, 0);
+	expect(WIFSIGNALED(status));
+	expect_eq(free_block(fd, a.out_handle), 0);
+	expect(wait_free(fd, region, 20));
+	close(ready[0]);
+	close(ready[1]);
+}
+
+/* The opener is gone, a child has the file: no pid, which may be another's. */
+static void pid_of_the_dead(void)
+{
+	struct buddy_extent_entry e[8];
+	struct buddy_extents x = {
+		.size = sizeof(x),
+		.entries = (uintptr_t)e,
+		.count = 8,
+	};
+	int ready[2], status, used = 0;
+	pid_t opener, heir;
+
+	expect(!pipe(ready));
+	opener = fork();
+	if (!opener) {
+		int own = device_open();
+		struct buddy_alloc a;
+		pid_t child;
+
+		if (alloc_block(own, PAGE, &a))
+			_exit(1);
+		child = fork();
+		if (!child)
+			pause();
+		_exit(write(ready[1], &child, sizeof(child)) != sizeof(child));
+	}
+	expect_eq(read(ready[0], &heir, sizeof(heir)), sizeof(heir));
+	waitpid(opener, &status, 0);
+	expect_eq(status, 0);
+	expect_eq(call(fd, BUDDY_IOC_EXTENTS, &x), 0);
+	for (uint32_t i = 0; i < x.out_count; i++) {
+		used += e[i].state == BUDDY_EXTENT_USED;
+		expect_eq(e[i].pid, 0);
+	}
+	expect_eq(used, 1);
+	kill(heir, SIGKILL);
+	expect(wait_free(fd, region, 5));
+	close(ready[0]);
+	close(ready[1]);
+}
+
+/* Small blocks of two files never share a unit of 2 MiB. */
+static void units_are_private(void)
+{
+	struct buddy_alloc a, b, c;
+	int other = device_open();
+
+	expect_eq(alloc_block(fd, PAGE, &a), 0);
+	expect_eq(alloc_block(other, PAGE, &b), 0);
+	expect_eq(alloc_block(fd, PAGE, &c), 0);
+	expect(a.out_offset / (2 * MIB) != b.out_offset / (2 * MIB));
+	expect_eq(a.out_offset / (2 * MIB), c.out_offset / (2 * MIB));
+	expect_eq(get_stats(fd).out_private, 4 * MIB - 3 * PAGE);
+	expect_eq(get_stats(fd).out_used, 3 * PAGE);
+	close(other);
+	expect_eq(get_stats(fd).out_private, 2 * MIB - 2 * PAGE);
+	expect_eq(free_block(fd, a.out_handle), 0);
+	expect_eq(free_block(fd, c.out_handle), 0);
+	expect_eq(get_stats(fd).out_private, 0);
+}
+
+/* The tail of a large block lies in a unit that then serves small ones. */
+static void tail_serves(void)
+{
+	struct buddy_alloc big, small;
+	char *p, *q;
+
+	expect_eq(alloc_block(fd, 4 * MIB + 3 * PAGE, &big), 0);
+	expect_eq(get_stats(fd).out_used, 4 * MIB + 3 * PAGE);
+	expect_eq(alloc_block(fd, PAGE, &small), 0);
+	expect_eq(small.out_offset, big.out_offset + 4 * MIB + 3 * PAGE);
+	p = map_block(fd, &big);
+	q = map_block(fd, &small);
+	fill(p, 1, big.out_length);
+	fill(q, 2, PAGE);
+	munmap(p, big.out_length);
+	expect_eq(free_block(fd, big.out_handle), 0);
+	/* the neighbour in the unit stays, and stays as it is */
+	expect(wait_free(fd, region - 2 * MIB, 5));
+	expect_eq(get_stats(fd).out_used, PAGE);
+	expect_eq(q[PAGE - 1], 2);
+	munmap(q, PAGE);
+	expect_eq(free_block(fd, small.out_handle), 0);
+	expect(wait_free(fd, region, 5));
+}
+
+/* A pin of one small block delays its neighbours in the unit, never itself. */
+static void neighbours(void)
+{
+	struct buddy_alloc a[4];
+	unsigned char *p[4];
+	struct iovec io;
+	int pipes[2];
+
+	expect(!pipe(pipes));
+	for (int i = 0; i < 4; i++) {
+		expect_eq(alloc_block(fd, 32 * PAGE, &a[i]), 0);
+		p[i] = map_block(fd, &a[i]);
+		fill(p[i], i + 1, 32 * PAGE);
+	}
+	io = (struct iovec){ p[0], PAGE };
+	expect_eq(vmsplice(pipes[1], &io, 1, 0), PAGE);
+	for (int i = 0; i < 3; i++) {
+		munmap(p[i], 32 * PAGE);
+		expect_eq(free_block(fd, a[i].out_handle), 0);
+	}
+	usleep(100000);
+	/* the pinned one at least; the last is mapped and untouched by it all */
+	expect(get_stats(fd).out_quarantined >= 32 * PAGE);
+	for (size_t i = 0; i < 32 * PAGE; i += 512)
+		expect_eq(p[3][i], 4);
+	fill(p[3], 9, 32 * PAGE);
+	close(pipes[0]);
+	close(pipes[1]);
+	expect(wait_free(fd, region - 2 * MIB, 5));
+	for (int tries = 0; get_stats(fd).out_quarantined && tries < 300; tries++)
+		usleep(10000);
+	expect_eq(get_stats(fd).out_quarantined, 0);
+	expect_eq(p[3][7], 9);
+	munmap(p[3], 32 * PAGE);
+	expect_eq(free_block(fd, a[3].out_handle), 0);
+	expect(wait_free(fd, region, 5));
+}
+
+/* A figure in kB of the mapping at @p, from smaps. */
+static long smaps(const void *p, const char *name)
+{
+	FILE *file = fopen("/proc/self/smaps", "r");
+	char line[512];
+	bool here = false;
+	long value = -1;
+
+	while (fgets(line, sizeof(line), file)) {
+		unsigned long start, end;
+
+		if (sscanf(line, "%lx-%lx ", &start, &end) == 2)
+			here = start == (uintptr_t)p;
+		else if (here && !strncmp(line, name, strlen(name)))
+			sscanf(line + strlen(name), ": %ld", &value);
+	}
+	fclose(file);
+	return value;
+}
+
+static void huge_mappings(void)
+{
+	struct buddy_info info = { .size = sizeof(info) };
+	struct buddy_alloc a;
+	char *p;
+
+	expect_eq(call(fd, BUDDY_IOC_INFO, &info), 0);
+	expect_eq(alloc_block(fd, 8 * MIB, &a), 0);
+	p = map_block(fd, &a);
+	fill(p, 1, 8 * MIB);
+	expect_eq(smaps(p, "Rss"), 8192);
+	expect_eq(smaps(p, "FilePmdMapped"),
+		  info.out_features & BUDDY_FEATURE_HUGE ? 8192 : 0);
+	munmap(p, 8 * MIB);
+	expect_eq(free_block(fd, a.out_handle), 0);
+	expect(wait_free(fd, region, 5));
+	if (!(info.out_features & BUDDY_FEATURE_HUGE))
+		skip("this kernel gives no folios; checked that it says so");
+}
+
 int main(void)
 {
 	static const struct tap_case cases[] = {
@@ -456,9 +664,15 @@ int main(void)
 		{ "SCM_RIGHTS", passed },
 		{ "pages in a pipe: quarantine", quarantine },
 		{ "an allocation empties the quarantine itself", quarantine_helped },
+		{ "no ENOMEM while the memory is on its way back", no_spurious_shortage },
+		{ "no pid of a process that is gone", pid_of_the_dead },
+		{ "small blocks of two files share no unit", units_are_private },
+		{ "the tail of a large block serves small ones", tail_serves },
+		{ "a pin delays neighbours, and harms none", neighbours },
 		{ "O_DIRECT out of and into a block", direct_io },
 		{ "process_vm_readv", vm_readv },
 		{ "madvise, mlock, mremap, holes", memory_calls },
+		{ "large blocks are mapped by huge pages", huge_mappings },
 		{ "one fault maps 2 MiB", one_fault_maps_all },
 	};
 	int failed;

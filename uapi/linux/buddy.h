@@ -35,8 +35,9 @@
  *   EINTR    killed while waiting for memory that was on its way back
  *   ENOTTY   no such command
  *   EACCES   open() without permission for the node; mmap() with PROT_EXEC, or
- *            with PROT_WRITE on a file that is open for reading (PROT_EXEC gets
- *            EPERM where the node's file system is mounted noexec)
+ *            with PROT_WRITE on a file that is open for reading, or of any kind
+ *            on one that is open for writing alone (PROT_EXEC gets EPERM where
+ *            the node's file system is mounted noexec)
  *
  * and for mmap() alone:
  *
@@ -94,6 +95,8 @@ struct buddy_info {
 
 /* Blocks are one contiguous physical range (not so for a process backend). */
 #define BUDDY_FEATURE_CONTIGUOUS	(1ULL << 0)
+/* Blocks of 2 MiB and more are mapped by huge pages of 2 MiB. */
+#define BUDDY_FEATURE_HUGE		(1ULL << 1)
 
 /* Keep the whole power of two that holds the length: a classic buddy block. */
 #define BUDDY_ALLOC_POW2	(1U << 0)
@@ -109,9 +112,9 @@ struct buddy_info {
  * @out_length: bytes of the block
  * @out_offset: where to mmap() it; never 0
  * @out_handle: names the block in this open file; never 0, and a freed handle
- *              is not issued again until 2^31 others were
+ *              is not issued again before the numbers up to 2^31 - 1 are used up
  * @reserved: must be 0
- * @out_free: with ENOMEM: free bytes of the region
+ * @out_free: with ENOMEM: bytes free to this file
  * @out_largest: with ENOMEM: bytes of the largest free naturally aligned range
  * @out_returning: with ENOMEM: bytes freed but not yet free (being zeroed, or
  *                 in quarantine)
@@ -151,13 +154,17 @@ struct buddy_free {
  * @size: sizeof(struct buddy_stats)
  * @flags: must be 0
  * @out_region: length of the region
- * @out_free: bytes that are free and zero
+ * @out_free: bytes that are free to everybody, and zero
  * @out_used: bytes in blocks that somebody owns or maps
+ * @out_private: free bytes in units of 2 MiB that one open file has for its
+ *               blocks of less than that; free to this file alone
  * @out_returning: bytes freed, reachable by nobody as far as is known, being
  *                 checked and zeroed
  * @out_quarantined: bytes freed, but held by the kernel or a device
- * @out_reserved: bytes out of service for ever;
- *                region = free + used + returning + quarantined + reserved
+ * @out_reserved: bytes out of service for ever, for a page that is broken
+ *                (hardware poison);
+ *                region = free + used + private + returning + quarantined +
+ *                reserved
  * @out_largest: bytes of the largest free naturally aligned range
  * @out_low_water: the least that out_free ever was
  * @out_blocks: number of blocks in out_used
@@ -176,6 +183,7 @@ struct buddy_stats {
 	__aligned_u64 out_region;
 	__aligned_u64 out_free;
 	__aligned_u64 out_used;
+	__aligned_u64 out_private;
 	__aligned_u64 out_returning;
 	__aligned_u64 out_quarantined;
 	__aligned_u64 out_reserved;
@@ -196,6 +204,7 @@ struct buddy_stats {
 #define BUDDY_EXTENT_RETURNING	2	/* being checked and zeroed */
 #define BUDDY_EXTENT_QUARANTINED 3	/* freed, held by the kernel or a device */
 #define BUDDY_EXTENT_RESERVED	4	/* out of service for ever */
+#define BUDDY_EXTENT_PRIVATE	5	/* free, in a unit that one file has */
 
 /**
  * struct buddy_extent_entry - one range of the region

@@ -12,7 +12,7 @@
 
 #include "buddyctl.h"
 
-#define STATES	5	/* BUDDY_EXTENT_* */
+#define STATES	6	/* BUDDY_EXTENT_* */
 #define BATCH	256
 
 struct cell {
@@ -31,6 +31,7 @@ static const char *const state_names[STATES] = {
 	[BUDDY_EXTENT_RETURNING] = "returning",
 	[BUDDY_EXTENT_QUARANTINED] = "quarantined",
 	[BUDDY_EXTENT_RESERVED] = "reserved",
+	[BUDDY_EXTENT_PRIVATE] = "private",
 };
 
 /* A newer module may know more states. */
@@ -63,8 +64,9 @@ static char symbol(const struct cell *c)
 	if (c->bytes[BUDDY_EXTENT_RESERVED])
 		return 'x';
 	if (!c->bytes[BUDDY_EXTENT_USED])
-		return '.';
-	return c->bytes[BUDDY_EXTENT_FREE] ? '+' : '#';
+		return c->bytes[BUDDY_EXTENT_PRIVATE] ? '-' : '.';
+	return c->bytes[BUDDY_EXTENT_FREE] || c->bytes[BUDDY_EXTENT_PRIVATE] ?
+	       '+' : '#';
 }
 
 /* Calls @each for every extent. Return: 0 or a negative errno. */
@@ -93,7 +95,7 @@ static void print_cells(const struct picture *p, const struct ctl *ctl,
 			putchar(symbol(&p->cells[k]));
 		puts("|");
 	}
-	puts(". free  # used  + used in part  ~ returning  ! quarantined  x reserved");
+	puts(". free  - free to one file  # used  + used in part  ~ returning  ! quarantined  x reserved");
 }
 
 static void print_extent(struct picture *p, const struct buddy_extent_entry *e)

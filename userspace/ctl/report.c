@@ -98,6 +98,8 @@ int ctl_info(const struct ctl *ctl)
 		{ "node", "NUMA node", NUMBER, i.out_node },
 		{ "contiguous", "contiguous", NUMBER,
 		  !!(i.out_features & BUDDY_FEATURE_CONTIGUOUS) },
+		{ "huge", "huge mappings", NUMBER,
+		  !!(i.out_features & BUDDY_FEATURE_HUGE) },
 	};
 
 	if (err)
@@ -143,6 +145,7 @@ int ctl_stats(const struct ctl *ctl)
 		{ "region", "region", BYTES, (int64_t)s.out_region },
 		{ "free", "free", BYTES, (int64_t)s.out_free },
 		{ "used", "used", BYTES, (int64_t)s.out_used },
+		{ "private", "free, private", BYTES, (int64_t)s.out_private },
 		{ "returning", "returning", BYTES, (int64_t)s.out_returning },
 		{ "quarantined", "quarantined", BYTES, (int64_t)s.out_quarantined },
 		{ "reserved", "reserved", BYTES, (int64_t)s.out_reserved },

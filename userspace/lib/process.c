@@ -156,7 +156,7 @@ static int do_extents(struct process_dev *p, struct buddy_extents *x)
 			.pid = e.used ? p->pid : 0,
 		};
 	}
-	x->out_next = bytes_of(p, at);
+	x->out_next = bytes_of(p, at < p->core.granules ? at : p->core.granules);
 	return 0;
 }
 

@@ -1,0 +1,200 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * arena.c - units that are cut up: small blocks, and the tails of large ones.
+ *
+ * A unit that is cut up belongs to one open file at a time, so that two owners
+ * never share a huge page, and a page that somebody pins delays only the owner
+ * of its neighbours. Owns struct buddy_unit, region->units and file->arena.
+ *
+ * Invariants, under region->lock: region->units[n] is set exactly while unit n
+ * is cut up; it is in the list of its owner that names its largest free node,
+ * and in none while it has no free page or no owner. A unit without blocks goes
+ * back to the region's tree at once.
+ */
+#include <linux/slab.h>
+
+#include "buddy.h"
+
+/* Puts a unit into the list that names its largest free node. */
+static void unit_relist(struct buddy_unit *unit)
+{
+	u32 largest = buddy_core_largest(&unit->core);
+
+	list_del_init(&unit->arena);
+	if (unit->owner && largest)
+		list_add(&unit->arena, &unit->owner->arena[ilog2(largest)]);
+}
+
+/* @pages less are free in the unit (more, where it is negative). */
+static void unit_account(struct buddy_unit *unit, s32 pages)
+{
+	unit->region->private -= pages;
+	if (unit->owner)
+		unit->owner->private -= pages;
+	unit_relist(unit);
+}
+
+/**
+ * buddy_unit_create() - memory for what is to be known of a unit
+ * @region: the region
+ *
+ * May sleep. For buddy_arena_adopt(), or kfree().
+ *
+ * Return: the unit, or NULL.
+ */
+struct buddy_unit *buddy_unit_create(struct buddy_region *region)
+{
+	struct buddy_unit *unit;
+
+	unit = kzalloc(struct_size(unit, core_mem,
+				   buddy_core_bytes(BUDDY_UNIT_PAGES) /
+				   sizeof(*unit->core_mem)), GFP_KERNEL_ACCOUNT);
+	if (!unit)
+		return NULL;
+	unit->region = region;
+	init_rwsem(&unit->faults);
+	INIT_LIST_HEAD(&unit->arena);
+	INIT_LIST_HEAD(&unit->owned);
+	buddy_core_init(&unit->core, BUDDY_UNIT_PAGES, unit->core_mem);
+#ifdef CONFIG_LOCKDEP
+	buddy_core_set_owner(&unit->core, &region->lock.dep_map);
+#endif
+	return unit;
+}
+
+/**
+ * buddy_arena_alloc() - a small block from a unit that the file has
+ * @file: the file
+ * @block: of less than a unit; its first and tail are filled
+ * @align: as for buddy_core_alloc(); less than a unit
+ *
+ * Return: 0, or -ENOMEM where no unit has room. With region->lock.
+ */
+long buddy_arena_alloc(struct buddy_file *file, struct buddy_block *block,
+		       u32 align)
+{
+	struct buddy_unit *unit;
+	long at;
+
+	lockdep_assert_held(&file->region->lock);
+	/* the smallest node that holds it, whatever its unit */
+	for (u32 k = order_base_2(max(block->pages, align));
+	     k < BUDDY_ARENA_LISTS; k++) {
+		unit = list_first_entry_or_null(&file->arena[k],
+						struct buddy_unit, arena);
+		if (!unit)
+			continue;
+		at = buddy_core_alloc(&unit->core, block->pages, align);
+		if (WARN_ON_ONCE(at < 0))
+			return at;
+		block->tail = unit;
+		block->first = unit->number * BUDDY_UNIT_PAGES + at;
+		unit_account(unit, block->pages);
+		return 0;
+	}
+	return -ENOMEM;
+}
+
+/**
+ * buddy_arena_adopt() - a unit is cut up from now on, for a file
+ * @file: the file
+ * @unit: from buddy_unit_create()
+ * @number: of the unit, which the caller took from the region's tree
+ * @block: gets its tail from the start of the unit
+ *
+ * With region->lock.
+ */
+void buddy_arena_adopt(struct buddy_file *file, struct buddy_unit *unit,
+		       u32 number, struct buddy_block *block)
+{
+	struct buddy_region *region = file->region;
+	u32 pages = buddy_block_tail(block);
+
+	lockdep_assert_held(&region->lock);
+	unit->number = number;
+	unit->owner = file;
+	list_add(&unit->owned, &file->units);
+	region->units[number] = unit;
+	WARN_ON_ONCE(buddy_core_alloc(&unit->core, pages, 0));
+	block->tail = unit;
+	unit_account(unit, (s32)pages - (s32)BUDDY_UNIT_PAGES);
+}
+
+/**
+ * buddy_arena_free() - the tail of a block is free
+ * @block: nobody can reach it, and it is zero
+ *
+ * With region->lock.
+ *
+ * Return: the unit where it has no block any more and went back to the region's
+ * tree, to be kfree()d without the lock; or NULL.
+ */
+struct buddy_unit *buddy_arena_free(struct buddy_block *block)
+{
+	struct buddy_unit *unit = block->tail;
+	struct buddy_region *region = block->region;
+	u32 pages = buddy_block_tail(block);
+	u32 at = (block->first + block->pages - pages) % BUDDY_UNIT_PAGES;
+
+	lockdep_assert_held(&region->lock);
+	WARN_ON_ONCE(buddy_core_free(&unit->core, at, pages));
+	unit_account(unit, -(s32)pages);
+	if (unit->core.free < BUDDY_UNIT_PAGES)
+		return NULL;
+	unit_account(unit, BUDDY_UNIT_PAGES);
+	list_del_init(&unit->arena);
+	list_del_init(&unit->owned);
+	region->units[unit->number] = NULL;
+	WARN_ON_ONCE(buddy_core_free(&region->core, unit->number, 1));
+	return unit;
+}
+
+/**
+ * buddy_arena_largest() - the largest free node in a file's units
+ * @file: the file
+ *
+ * Return: pages, 0 where there is none. With region->lock.
+ */
+u32 buddy_arena_largest(struct buddy_file *file)
+{
+	lockdep_assert_held(&file->region->lock);
+	for (u32 k = BUDDY_ARENA_LISTS; k-- > 0;)
+		if (!list_empty(&file->arena[k]))
+			return 1u << k;
+	return 0;
+}
+
+/**
+ * buddy_arena_init() - a file without units
+ * @file: the file
+ */
+void buddy_arena_init(struct buddy_file *file)
+{
+	INIT_LIST_HEAD(&file->units);
+	for (u32 k = 0; k < BUDDY_ARENA_LISTS; k++)
+		INIT_LIST_HEAD(&file->arena[k]);
+}
+
+/**
+ * buddy_arena_abandon() - the file is closed; its units serve nobody any more
+ * @file: the file; all its handles are gone
+ *
+ * They stay cut up until the last of their blocks has come back.
+ */
+void buddy_arena_abandon(struct buddy_file *file)
+{
+	struct buddy_region *region = file->region;
+	struct buddy_unit *unit;
+
+	do {
+		spin_lock(&region->lock);
+		unit = list_first_entry_or_null(&file->units, struct buddy_unit,
+						owned);
+		if (unit) {
+			unit->owner = NULL;
+			list_del_init(&unit->owned);
+			list_del_init(&unit->arena);
+		}
+		spin_unlock(&region->lock);
+	} while (unit);
+}

@@ -311,33 +311,9 @@ bool buddy_zero_pages(const struct buddy_region *region, u32 first, u32 pages,
 long buddy_ioctl(struct file *file, unsigned int cmd, unsigned long arg);
 int buddy_mmap(struct file *file, struct vm_area_struct *vma);
 
-/**
- * struct buddy_call - one ioctl on its way through a handler
- * @file: whose call it is
- * @user: the caller's struct
- * @user_size: what the caller says it is long
- * @size: what the kernel's is long
- * @u: the kernel's copy
- */
-struct buddy_call {
-	struct buddy_file *file;
-	void __user *user;
-	u32 user_size;
-	u32 size;
-	union {
-		struct buddy_info info;
-		struct buddy_alloc alloc;
-		struct buddy_free free;
-		struct buddy_stats stats;
-		struct buddy_extents extents;
-	} u;
-};
-
-int buddy_call_reply(struct buddy_call *call);
-
 /* stats.c */
-int buddy_stats(struct buddy_call *call);
-int buddy_extents(struct buddy_call *call);
+int buddy_stats(struct buddy_region *region, struct buddy_stats *stats);
+int buddy_extents(struct buddy_region *region, struct buddy_extents *extents);
 void buddy_stats_shortage(struct buddy_file *file, struct buddy_alloc *alloc);
 
 #endif /* BUDDY_H */

@@ -3,7 +3,7 @@
  * ioctl.c - the commands of /dev/buddy: what enters is checked here.
  *
  * One table, one dispatcher: a handler finds the caller's struct already copied
- * in, its size settled, and copies nothing but the reply (buddy_call_reply()).
+ * in, its size settled, and copies nothing but the reply (call_reply()).
  * The manual of the commands, and the meaning of each errno, is linux/buddy.h.
  */
 #include <linux/nospec.h>
@@ -13,12 +13,29 @@
 #include "core/buddy_request.h"
 
 /**
- * buddy_call_reply() - copy the struct back, as much as the caller has room for
- * @call: the call
- *
- * Return: 0 or -EFAULT.
+ * struct buddy_call - one ioctl on its way through a handler
+ * @file: whose call it is
+ * @user: the caller's struct
+ * @user_size: what the caller says it is long
+ * @size: what the kernel's is long
+ * @u: the kernel's copy
  */
-int buddy_call_reply(struct buddy_call *call)
+struct buddy_call {
+	struct buddy_file *file;
+	void __user *user;
+	u32 user_size;
+	u32 size;
+	union {
+		struct buddy_info info;
+		struct buddy_alloc alloc;
+		struct buddy_free free;
+		struct buddy_stats stats;
+		struct buddy_extents extents;
+	} u;
+};
+
+/* Copies the struct back, as much as the caller has room for. */
+static int call_reply(struct buddy_call *call)
 {
 	/* @size stays the caller's: it may be used again with this struct. */
 	call->u.info.size = call->user_size;
@@ -44,7 +61,7 @@ static int do_info(struct buddy_call *call)
 				(region->folios ? BUDDY_FEATURE_HUGE : 0),
 		.out_node = region->node,
 	};
-	return buddy_call_reply(call);
+	return call_reply(call);
 }
 
 static int alloc_reply(struct buddy_call *call, struct buddy_block *block,
@@ -55,14 +72,14 @@ static int alloc_reply(struct buddy_call *call, struct buddy_block *block,
 	alloc->out_length = buddy_bytes(block->pages);
 	alloc->out_offset = BUDDY_MMAP_BASE + buddy_bytes(block->first);
 	alloc->out_handle = handle;
-	return buddy_call_reply(call);
+	return call_reply(call);
 }
 
 /* No memory: the reply says what there is. */
 static int alloc_shortage(struct buddy_call *call)
 {
 	buddy_stats_shortage(call->file, &call->u.alloc);
-	return buddy_call_reply(call) ?: -ENOMEM;
+	return call_reply(call) ?: -ENOMEM;
 }
 
 static int do_alloc(struct buddy_call *call)
@@ -116,6 +133,18 @@ static int do_free(struct buddy_call *call)
 	return buddy_handle_free(call->file, call->u.free.handle);
 }
 
+static int do_stats(struct buddy_call *call)
+{
+	return buddy_stats(call->file->region, &call->u.stats) ?:
+	       call_reply(call);
+}
+
+static int do_extents(struct buddy_call *call)
+{
+	return buddy_extents(call->file->region, &call->u.extents) ?:
+	       call_reply(call);
+}
+
 /**
  * struct buddy_op - one command
  * @size: of the kernel's struct
@@ -146,9 +175,9 @@ static const struct buddy_op buddy_ops[] = {
 	BUDDY_OP(BUDDY_IOC_INFO, do_info, struct buddy_info, reserved, false),
 	BUDDY_OP(BUDDY_IOC_ALLOC, do_alloc, struct buddy_alloc, out_returning, true),
 	BUDDY_OP(BUDDY_IOC_FREE, do_free, struct buddy_free, handle, true),
-	BUDDY_OP(BUDDY_IOC_STATS, buddy_stats, struct buddy_stats,
+	BUDDY_OP(BUDDY_IOC_STATS, do_stats, struct buddy_stats,
 		 out_free_blocks, false),
-	BUDDY_OP(BUDDY_IOC_EXTENTS, buddy_extents, struct buddy_extents,
+	BUDDY_OP(BUDDY_IOC_EXTENTS, do_extents, struct buddy_extents,
 		 out_next, false),
 };
 

@@ -130,13 +130,49 @@ static const struct vm_operations_struct buddy_vm_ops = {
 	.fault	= buddy_fault,
 };
 
+/*
+ * Offset 0 names no block: one is allocated for this mapping alone, has no
+ * handle, and ends with its last VMA. The VMA moves to the block's own offset.
+ */
+static struct buddy_block *block_for_mapping(struct file *file,
+					     struct vm_area_struct *vma)
+{
+	struct buddy_file *bf = file->private_data;
+	struct buddy_block *block;
+
+	if (!(file->f_mode & FMODE_WRITE))
+		return ERR_PTR(-EACCES);
+	if (vma_pages(vma) > bf->region->pages)
+		return ERR_PTR(-ENOMEM);
+	block = buddy_block_alloc(bf, vma_pages(vma), 0);
+	if (!IS_ERR(block))
+		vma->vm_pgoff = BUDDY_MMAP_BASE_PAGES + block->first;
+	return block;
+}
+
+static struct buddy_block *block_of_mapping(struct file *file,
+					    struct vm_area_struct *vma)
+{
+	struct buddy_block *block;
+
+	if (!vma->vm_pgoff)
+		return block_for_mapping(file, vma);
+	if (vma->vm_pgoff < BUDDY_MMAP_BASE_PAGES)
+		return ERR_PTR(-ENXIO);
+	block = buddy_block_find(file->private_data,
+				 vma->vm_pgoff - BUDDY_MMAP_BASE_PAGES,
+				 vma_pages(vma));
+	return block ?: ERR_PTR(-ENXIO);
+}
+
 /**
- * buddy_mmap() - map a block, or a part of it
+ * buddy_mmap() - map a block, or a part of it; at offset 0 a new one
  * @file: the file that owns the block
- * @vma: at the block's out_offset, or further on in it
+ * @vma: at the block's out_offset, or further on in it; or at 0
  *
- * Return: 0; -EINVAL (not MAP_SHARED); -EACCES (PROT_EXEC); -ENXIO (the range
- * does not lie in one block of this file).
+ * Return: 0; -EINVAL (not MAP_SHARED); -EACCES (PROT_EXEC; offset 0 of a file
+ * that is not open for writing); -ENXIO (the range does not lie in one block of
+ * this file); at offset 0 also -ENOMEM and -EINTR.
  */
 int buddy_mmap(struct file *file, struct vm_area_struct *vma)
 {
@@ -146,13 +182,9 @@ int buddy_mmap(struct file *file, struct vm_area_struct *vma)
 		return -EINVAL;
 	if (vma->vm_flags & VM_EXEC)
 		return -EACCES;
-	if (vma->vm_pgoff < BUDDY_MMAP_BASE_PAGES)
-		return -ENXIO;
-	block = buddy_block_find(file->private_data,
-				 vma->vm_pgoff - BUDDY_MMAP_BASE_PAGES,
-				 vma_pages(vma));
-	if (!block)
-		return -ENXIO;
+	block = block_of_mapping(file, vma);
+	if (IS_ERR(block))
+		return PTR_ERR(block);
 	vm_flags_mod(vma, VM_DONTEXPAND | VM_DONTDUMP, VM_MAYEXEC);
 	if (!block->region->folios || !buddy_block_units(block))
 		vm_flags_mod(vma, VM_MIXEDMAP, 0);

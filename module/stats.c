@@ -37,16 +37,15 @@ static u64 unit_bytes(u64 units)
 }
 
 /**
- * buddy_stats() - BUDDY_IOC_STATS
- * @call: the call
+ * buddy_stats() - the answer to BUDDY_IOC_STATS
+ * @region: the region
+ * @s: the request, replaced by the reply
  *
- * Return: 0, -EINVAL, -EFAULT.
+ * Return: 0 or -EINVAL.
  */
-int buddy_stats(struct buddy_call *call)
+int buddy_stats(struct buddy_region *region, struct buddy_stats *s)
 {
-	struct buddy_region *region = call->file->region;
 	const struct buddy_core *core = &region->core;
-	struct buddy_stats *s = &call->u.stats;
 	u32 used;
 
 	if (s->flags)
@@ -75,7 +74,7 @@ int buddy_stats(struct buddy_call *call)
 		s->out_free_blocks[order] =
 			buddy_core_count(core, order - BUDDY_UNIT_ORDER);
 	spin_unlock(&region->lock);
-	return buddy_call_reply(call);
+	return 0;
 }
 
 /* The process that opened the file, if it still is there. */
@@ -130,15 +129,14 @@ static void extent_at(struct buddy_region *region, u32 page,
 }
 
 /**
- * buddy_extents() - BUDDY_IOC_EXTENTS
- * @call: the call
+ * buddy_extents() - the answer to BUDDY_IOC_EXTENTS
+ * @region: the region
+ * @x: the request, replaced by the reply; the entries are copied out here
  *
  * Return: 0, -EINVAL, -EFAULT, -EINTR.
  */
-int buddy_extents(struct buddy_call *call)
+int buddy_extents(struct buddy_region *region, struct buddy_extents *x)
 {
-	struct buddy_region *region = call->file->region;
-	struct buddy_extents *x = &call->u.extents;
 	struct buddy_extent_entry __user *to = u64_to_user_ptr(x->entries);
 	struct buddy_extent_entry batch[BATCH];
 	u64 page = x->start >> PAGE_SHIFT;
@@ -163,5 +161,5 @@ int buddy_extents(struct buddy_call *call)
 			return -EINTR;
 	}
 	x->out_next = buddy_bytes(min_t(u64, page, region->pages));
-	return buddy_call_reply(call);
+	return 0;
 }

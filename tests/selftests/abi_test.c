@@ -368,7 +368,6 @@ static void mmap_bad(void)
 	expect_eq(try_mmap(fd, 8 * PAGE, rw, MAP_SHARED, at), -ENXIO);
 	expect_eq(try_mmap(fd, 4 * PAGE, rw, MAP_SHARED, at + PAGE), -ENXIO);
 	expect_eq(try_mmap(fd, 1ul << 40, rw, MAP_SHARED, at), -ENXIO);
-	expect_eq(try_mmap(fd, PAGE, rw, MAP_SHARED, 0), -ENXIO);
 	expect_eq(try_mmap(fd, PAGE, rw, MAP_SHARED, PAGE), -ENXIO);
 	expect_eq(try_mmap(fd, PAGE, rw, MAP_SHARED, at + 64 * MIB), -ENXIO);
 	expect_eq(try_mmap(fd, PAGE, rw, MAP_SHARED, at + (1ull << 45)), -ENXIO);
@@ -382,6 +381,27 @@ static void mmap_bad(void)
 	expect_eq(try_mmap(fd, 4 * PAGE, rw, MAP_SHARED, at), -ENXIO);
 	expect_eq(free_block(fd, neighbour.out_handle), 0);
 	close(other);
+	close(ro);
+}
+
+/* mmap at offset 0 allocates; wrong calls as elsewhere. */
+static void mmap_zero_bad(void)
+{
+	const int rw = PROT_READ | PROT_WRITE;
+	struct buddy_stats before = get_stats(fd);
+	int ro = open("/dev/buddy", O_RDONLY);
+	struct buddy_alloc a;
+
+	expect_eq(try_mmap(fd, PAGE, rw, MAP_SHARED, 0), 0);
+	expect_eq(try_mmap(fd, PAGE, rw, MAP_PRIVATE, 0), -EINVAL);
+	expect_eq(try_mmap(fd, PAGE, rw | PROT_EXEC, MAP_SHARED, 0), -EACCES);
+	expect_eq(try_mmap(ro, PAGE, PROT_READ, MAP_SHARED, 0), -EACCES);
+	expect_eq(try_mmap(fd, before.out_region + PAGE, rw, MAP_SHARED, 0), -ENOMEM);
+	expect_eq(try_mmap(fd, 1ul << 46, rw, MAP_SHARED, 0), -ENOMEM);
+	expect_eq(alloc_block(fd, before.out_region, &a), 0);
+	expect_eq(try_mmap(fd, PAGE, rw, MAP_SHARED, 0), -ENOMEM);
+	expect_eq(free_block(fd, a.out_handle), 0);
+	expect(wait_free(fd, before.out_free, 5));
 	close(ro);
 }
 
@@ -471,6 +491,7 @@ int main(void)
 		{ "STATS: flags", stats_bad },
 		{ "EXTENTS tile the region", extents },
 		{ "mmap: bad offset, length, protection, MAP_PRIVATE", mmap_bad },
+		{ "mmap at offset 0: wrong calls", mmap_zero_bad },
 		{ "a mapping cannot become executable or grow", no_exec_later },
 		{ "no memory explains itself", no_memory },
 		{ "no permission", no_permission },

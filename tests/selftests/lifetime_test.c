@@ -610,6 +610,45 @@ static void neighbours(void)
 	expect(wait_free(fd, region, 5));
 }
 
+/* No ioctl at all: mmap at offset 0, in several lengths at once. */
+static void plain_mmap(void)
+{
+	static const uint64_t lengths[] = { PAGE, 3 * PAGE, 2 * MIB, 5 * MIB + PAGE };
+	char *p[4];
+	int own = device_open(), status;
+	pid_t pid;
+
+	for (int i = 0; i < 4; i++) {
+		p[i] = mmap(NULL, lengths[i], PROT_READ | PROT_WRITE, MAP_SHARED,
+			    own, 0);
+		expect(p[i] != MAP_FAILED);
+		expect(is_zero(p[i], lengths[i]));
+		fill(p[i], i + 1, lengths[i]);
+	}
+	expect_eq(get_stats(fd).out_used, 7 * MIB + 5 * PAGE);
+	expect_eq(get_stats(fd).out_blocks, 4);
+	close(own);
+	pid = fork();
+	if (!pid) {
+		p[3][5 * MIB] = 77;
+		_exit(0);
+	}
+	waitpid(pid, &status, 0);
+	expect_eq(p[3][5 * MIB], 77);
+	for (int i = 0; i < 4; i++) {
+		expect_eq(p[i][lengths[i] - 1], i == 3 ? 4 : i + 1);
+		expect_eq(p[i][0], i + 1);
+	}
+	/* in part, and then the rest */
+	munmap(p[3] + MIB, MIB);
+	expect_eq(get_stats(fd).out_blocks, 4);
+	munmap(p[3], MIB);
+	munmap(p[3] + 2 * MIB, lengths[3] - 2 * MIB);
+	for (int i = 0; i < 3; i++)
+		munmap(p[i], lengths[i]);
+	expect(wait_free(fd, region, 5));
+}
+
 /* A figure in kB of the mapping at @p, from smaps. */
 static long smaps(const void *p, const char *name)
 {
@@ -672,6 +711,7 @@ int main(void)
 		{ "O_DIRECT out of and into a block", direct_io },
 		{ "process_vm_readv", vm_readv },
 		{ "madvise, mlock, mremap, holes", memory_calls },
+		{ "mmap at offset 0", plain_mmap },
 		{ "large blocks are mapped by huge pages", huge_mappings },
 		{ "one fault maps 2 MiB", one_fault_maps_all },
 	};

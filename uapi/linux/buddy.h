@@ -43,6 +43,14 @@
  *
  *   EINVAL   not MAP_SHARED
  *   ENXIO    the range does not lie in one block of this open file
+ *   EACCES   offset 0 of a file that is not open for writing
+ *   ENOMEM   offset 0, and no memory
+ *
+ * DOC: Mapping
+ *
+ * A block is mapped at its out_offset, whole or in part. mmap() at offset 0 needs
+ * no ALLOC: it allocates a block of the mapping's length, which has no handle and
+ * is freed when the last part of the mapping is gone.
  *
  * DOC: Life of a block
  *

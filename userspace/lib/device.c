@@ -30,7 +30,7 @@ static const struct buddy_backend_ops device_ops = {
 int buddy_device_open(struct buddy_dev **result, const char *path)
 {
 	struct buddy_dev *dev = malloc(sizeof(*dev));
-	struct buddy_info info;
+	struct buddy_info info = { .size = sizeof(info) };
 	int err;
 
 	if (!dev)
@@ -42,7 +42,7 @@ int buddy_device_open(struct buddy_dev **result, const char *path)
 		free(dev);
 		return err;
 	}
-	err = buddy_dev_info(dev, &info);
+	err = device_call(dev, BUDDY_IOC_INFO, &info);
 	if (!err && info.out_abi_version != BUDDY_ABI_VERSION)
 		err = -EPROTO;
 	if (err) {

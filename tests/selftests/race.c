@@ -1,0 +1,302 @@
+// SPDX-License-Identifier: MIT
+/*
+ * race.c - is a page ever given to a new owner while an old one can reach it?
+ *
+ * Usage: race [SECONDS [DISK [SEED]]]     (default 30, no disk, the time)
+ *
+ * Holders let go of blocks while something still refers to their pages: a pipe,
+ * O_DIRECT in flight in both directions, a forked child, a part of a mapping.
+ * They check that what they can still reach does not change. Takers allocate
+ * what comes free, check that it is zero, fill it with a pattern, and check that
+ * nobody writes to it. Any difference is an early free.
+ *
+ * That this can fire is shown by a module whose reference test always says yes
+ * (tests/selftests/race_weak).
+ */
+#define _GNU_SOURCE
+#include <pthread.h>
+#include <signal.h>
+#include <sys/uio.h>
+
+#include "harness.h"
+
+#define HOLDERS	4
+#define TAKERS	3
+#define SPAN	(256 * 1024ul)	/* of the disk, for each holder */
+
+struct tally {
+	uint64_t rounds[8];	/* by action; takers in the last */
+	uint64_t early;
+};
+
+static uint64_t seed;
+static const char *disk_name;
+static volatile struct tally *tally;
+
+static uint64_t rnd(void)
+{
+	seed ^= seed << 13;
+	seed ^= seed >> 7;
+	seed ^= seed << 17;
+	return seed * 0x2545f4914f6cdd1dull >> 20;
+}
+
+static bool is_filled(const uint64_t *p, size_t bytes, uint64_t word)
+{
+	for (size_t i = 0; i < bytes / 8; i++)
+		if (p[i] != word)
+			return false;
+	return true;
+}
+
+static void fill(uint64_t *p, size_t bytes, uint64_t word)
+{
+	for (size_t i = 0; i < bytes / 8; i++)
+		p[i] = word;
+}
+
+static void early(const char *who, size_t length)
+{
+	if (tally->early++ < 10) {
+		printf("# early free: %s, a block of %zu bytes\n", who, length);
+		fflush(stdout);
+	}
+}
+
+/* A block of the holder's on its way through an action. */
+struct hold {
+	int fd;
+	int disk;
+	off_t at;		/* its span of the disk */
+	struct buddy_alloc a;
+	uint64_t *p;
+	size_t length;
+	uint64_t stamp;
+};
+
+static void let_go(struct hold *h)
+{
+	munmap(h->p, h->length);
+	free_block(h->fd, h->a.out_handle);
+}
+
+static void in_a_pipe(struct hold *h)
+{
+	size_t n = h->length < 16 * PAGE ? h->length : 16 * PAGE;
+	struct iovec io = { h->p, n };
+	static uint64_t copy[16 * PAGE / 8];
+	int pipes[2];
+
+	if (pipe(pipes))
+		_exit(1);
+	if (vmsplice(pipes[1], &io, 1, 0) != (ssize_t)n)
+		_exit(1);
+	let_go(h);
+	usleep((unsigned int)(rnd() % 30000));
+	if (read(pipes[0], copy, n) != (ssize_t)n || !is_filled(copy, n, h->stamp))
+		early("a page in a pipe changed", h->length);
+	close(pipes[0]);
+	close(pipes[1]);
+}
+
+static size_t disk_length(const struct hold *h)
+{
+	return h->length < SPAN ? h->length : SPAN;
+}
+
+static void *read_disk(void *arg)
+{
+	struct hold *h = arg;
+
+	/* what arrives late must not arrive at another's */
+	return (void *)pread(h->disk, h->p, disk_length(h), h->at);
+}
+
+static void *write_disk(void *arg)
+{
+	struct hold *h = arg;
+
+	return (void *)pwrite(h->disk, h->p, disk_length(h), h->at);
+}
+
+static ssize_t let_go_during(struct hold *h, void *(*io)(void *))
+{
+	pthread_t thread;
+	void *done;
+
+	if (pthread_create(&thread, NULL, io, h))
+		_exit(1);
+	usleep((unsigned int)(rnd() % 400));
+	let_go(h);
+	pthread_join(thread, &done);
+	return (ssize_t)done;
+}
+
+static void during_a_read(struct hold *h)
+{
+	if (h->disk >= 0)
+		let_go_during(h, read_disk);
+	else
+		let_go(h);
+}
+
+static void during_a_write(struct hold *h)
+{
+	static uint64_t copy[SPAN / 8] __attribute__((aligned(4096)));
+	ssize_t n;
+
+	if (h->disk < 0) {
+		let_go(h);
+		return;
+	}
+	n = let_go_during(h, write_disk);
+	/* EFAULT: let go before it began */
+	if (n <= 0)
+		return;
+	if (pread(h->disk, copy, (size_t)n, h->at) != n ||
+	    !is_filled(copy, (size_t)n, h->stamp))
+		early("a page changed while it was written to disk", h->length);
+}
+
+static void in_a_child(struct hold *h)
+{
+	int status;
+	pid_t pid = fork();
+
+	if (!pid) {
+		usleep((unsigned int)(rnd() % 5000));
+		_exit(is_filled(h->p, h->length, h->stamp) ? 0 : 3);
+	}
+	let_go(h);
+	waitpid(pid, &status, 0);
+	if (WIFEXITED(status) && WEXITSTATUS(status) == 3)
+		early("a page changed in a child's mapping", h->length);
+}
+
+static void in_part(struct hold *h)
+{
+	size_t keep = h->length / PAGE / 2 * PAGE;
+
+	munmap((char *)h->p + keep, h->length - keep);
+	free_block(h->fd, h->a.out_handle);
+	usleep((unsigned int)(rnd() % 5000));
+	if (keep) {
+		if (!is_filled(h->p, keep, h->stamp))
+			early("a page of a part of a mapping changed", h->length);
+		munmap(h->p, keep);
+	}
+}
+
+static void (*const actions[])(struct hold *) = {
+	in_a_pipe, during_a_read, during_a_write, in_a_child, in_part,
+};
+
+#define ACTIONS (sizeof(actions) / sizeof(actions[0]))
+
+/* Half of them small, the others up to 4 MiB; any number of pages. */
+static uint64_t any_length(void)
+{
+	return (1 + rnd() % (rnd() % 2 ? 40 : 1024)) * PAGE;
+}
+
+static bool take(int fd, struct buddy_alloc *a, uint64_t **p)
+{
+	if (alloc_block(fd, any_length(), a))
+		return false;
+	*p = map_block(fd, a);
+	if (*p == MAP_FAILED)
+		_exit(1);
+	if (!is_filled(*p, a->out_length, 0))
+		early("a new block was not zero", a->out_length);
+	return true;
+}
+
+static void holder(int number)
+{
+	struct hold h = {
+		.fd = device_open(),
+		.disk = disk_name ? open(disk_name, O_RDWR | O_DIRECT) : -1,
+		.at = (off_t)(SPAN * (size_t)number),
+	};
+
+	if (disk_name && h.disk < 0)
+		_exit(1);
+	for (;;) {
+		size_t k = rnd() % ACTIONS;
+
+		if (!take(h.fd, &h.a, &h.p))
+			continue;
+		h.length = h.a.out_length;
+		h.stamp = rnd() | 1;
+		fill(h.p, h.length, h.stamp);
+		actions[k](&h);
+		tally->rounds[k]++;
+	}
+}
+
+static void taker(void)
+{
+	int fd = device_open();
+	struct buddy_alloc a;
+	uint64_t *p;
+
+	for (;;) {
+		uint64_t word = rnd() & ~1ull;
+
+		if (!take(fd, &a, &p))
+			continue;
+		fill(p, a.out_length, word);
+		usleep((unsigned int)(rnd() % 4000));
+		if (!is_filled(p, a.out_length, word))
+			early("somebody wrote into a new block", a.out_length);
+		munmap(p, a.out_length);
+		free_block(fd, a.out_handle);
+		tally->rounds[7]++;
+	}
+}
+
+int main(int argc, char **argv)
+{
+	static const char *const names[] = {
+		"pipe", "read", "write", "child", "part",
+	};
+	int seconds = argc > 1 ? atoi(argv[1]) : 30;
+	pid_t pids[HOLDERS + TAKERS];
+
+	disk_name = argc > 2 && *argv[2] ? argv[2] : NULL;
+	seed = argc > 3 ? strtoull(argv[3], NULL, 0) : (uint64_t)time(NULL) | 1;
+	printf("1..1\n# %d s, seed %llu\n", seconds, (unsigned long long)seed);
+	fflush(stdout);
+	tally = mmap(NULL, sizeof(*tally), PROT_READ | PROT_WRITE,
+		     MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	for (int i = 0; i < HOLDERS + TAKERS; i++) {
+		rnd();
+		pids[i] = fork();
+		if (!pids[i]) {
+			if (i < HOLDERS)
+				holder(i);
+			taker();
+		}
+	}
+	sleep((unsigned int)seconds);
+	for (int i = 0; i < HOLDERS + TAKERS; i++) {
+		int status;
+
+		kill(pids[i], SIGKILL);
+		waitpid(pids[i], &status, 0);
+		expect(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+	}
+	for (size_t i = 0; i < ACTIONS; i++) {
+		printf("# %s: %llu let go\n", names[i],
+		       (unsigned long long)tally->rounds[i]);
+		expect(tally->rounds[i] > 0);
+	}
+	printf("# %llu taken, %llu early frees\n",
+	       (unsigned long long)tally->rounds[7],
+	       (unsigned long long)tally->early);
+	expect_eq(tally->early, 0);
+	expect_empty();
+	printf("%sok 1 - race: nobody got a page that another could reach\n",
+	       tap_failures ? "not " : "");
+	return tap_failures ? 1 : 0;
+}

@@ -264,10 +264,31 @@ void buddy_handle_publish(struct buddy_file *file, u32 handle,
 	xa_store(&file->handles, handle, block, GFP_KERNEL_ACCOUNT);
 }
 
+/**
+ * buddy_handle_get() - the block of a handle
+ * @file: the file
+ * @handle: any number
+ *
+ * Return: the block with one more reference, or NULL.
+ */
+struct buddy_block *buddy_handle_get(struct buddy_file *file, u32 handle)
+{
+	struct buddy_block *block;
+
+	xa_lock(&file->handles);
+	block = xa_load(&file->handles, handle);
+	if (block)
+		buddy_block_get(block);
+	xa_unlock(&file->handles);
+	return block;
+}
+
 static void handle_drop(struct buddy_block *block)
 {
 	spin_lock(&block->region->lock);
 	block->named = false;
+	/* The file may be gone before a block fd is. */
+	block->owner = NULL;
 	spin_unlock(&block->region->lock);
 	buddy_block_put(block);
 }

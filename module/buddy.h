@@ -193,11 +193,13 @@ struct buddy_file {
  * @first: first page, from the start of the region
  * @pages: length, exact: whole units, then the tail
  * @tail: the unit that is cut up and has what is more than whole units, or NULL
- * @refs: one of the handle, one of each VMA; at 0 the way back starts
+ * @refs: one of the handle, of each VMA, of each block fd; at 0 the way back
+ *        starts
  * @touched: there was a fault: pages may be in use and not zero
  *
  * Under region->lock:
- * @owner: the file that allocated it; NULL on the way back
+ * @owner: the file that allocated it, while that has a handle of it (or maps it
+ *         without one), and so is there
  * @named: there is a handle, so that mmap() may find the block. The handle's
  *         reference is there as long as this is set
  * @state: BUDDY_EXTENT_USED, _RETURNING or _QUARANTINED
@@ -278,6 +280,7 @@ int buddy_handle_reserve(struct buddy_file *file, u32 *handle);
 void buddy_handle_cancel(struct buddy_file *file, u32 handle);
 void buddy_handle_publish(struct buddy_file *file, u32 handle,
 			  struct buddy_block *block);
+struct buddy_block *buddy_handle_get(struct buddy_file *file, u32 handle);
 int buddy_handle_free(struct buddy_file *file, u32 handle);
 void buddy_handle_free_all(struct buddy_file *file);
 
@@ -307,9 +310,14 @@ int buddy_reclaim_help(struct buddy_region *region, struct buddy_help *help);
 bool buddy_zero_pages(const struct buddy_region *region, u32 first, u32 pages,
 		      bool killable);
 
-/* ioctl.c, mmap.c */
+/* ioctl.c, mmap.c: of a node, and of a block fd */
 long buddy_ioctl(struct file *file, unsigned int cmd, unsigned long arg);
+long buddy_block_ioctl(struct file *file, unsigned int cmd, unsigned long arg);
 int buddy_mmap(struct file *file, struct vm_area_struct *vma);
+int buddy_block_mmap(struct file *file, struct vm_area_struct *vma);
+
+/* share.c */
+struct file *buddy_share_file(struct buddy_block *block, bool writable);
 
 /* stats.c */
 int buddy_stats(struct buddy_region *region, struct buddy_stats *stats);

@@ -6,6 +6,7 @@
  * in, its size settled, and copies nothing but the reply (call_reply()).
  * The manual of the commands, and the meaning of each errno, is linux/buddy.h.
  */
+#include <linux/file.h>
 #include <linux/nospec.h>
 #include <linux/uaccess.h>
 
@@ -14,7 +15,8 @@
 
 /**
  * struct buddy_call - one ioctl on its way through a handler
- * @file: whose call it is
+ * @file: whose call it is, on a node
+ * @block: which block, on a block fd
  * @user: the caller's struct
  * @user_size: what the caller says it is long
  * @size: what the kernel's is long
@@ -22,6 +24,7 @@
  */
 struct buddy_call {
 	struct buddy_file *file;
+	struct buddy_block *block;
 	void __user *user;
 	u32 user_size;
 	u32 size;
@@ -31,6 +34,8 @@ struct buddy_call {
 		struct buddy_free free;
 		struct buddy_stats stats;
 		struct buddy_extents extents;
+		struct buddy_share share;
+		struct buddy_block_info block_info;
 	} u;
 };
 
@@ -42,6 +47,12 @@ static int call_reply(struct buddy_call *call)
 	if (copy_to_user(call->user, &call->u, min(call->user_size, call->size)))
 		return -EFAULT;
 	return 0;
+}
+
+static u64 features(const struct buddy_region *region)
+{
+	return BUDDY_FEATURE_CONTIGUOUS |
+	       (region->folios ? BUDDY_FEATURE_HUGE : 0);
 }
 
 static int do_info(struct buddy_call *call)
@@ -57,8 +68,7 @@ static int do_info(struct buddy_call *call)
 		.out_region = buddy_bytes(region->pages),
 		.out_max_align = BUDDY_MAX_ALIGN,
 		.out_base_align = region->base_align,
-		.out_features = BUDDY_FEATURE_CONTIGUOUS |
-				(region->folios ? BUDDY_FEATURE_HUGE : 0),
+		.out_features = features(region),
 		.out_node = region->node,
 	};
 	return call_reply(call);
@@ -145,6 +155,54 @@ static int do_extents(struct buddy_call *call)
 	       call_reply(call);
 }
 
+static int do_share(struct buddy_call *call)
+{
+	struct buddy_share *share = &call->u.share;
+	struct buddy_block *block;
+	struct file *file;
+	int fd, err;
+
+	if (share->flags & ~BUDDY_SHARE_READ_ONLY)
+		return -EINVAL;
+	block = buddy_handle_get(call->file, share->handle);
+	if (!block)
+		return -ENOENT;
+	file = buddy_share_file(block, !(share->flags & BUDDY_SHARE_READ_ONLY));
+	if (IS_ERR(file)) {
+		buddy_block_put(block);
+		return PTR_ERR(file);
+	}
+	fd = get_unused_fd_flags(O_CLOEXEC);
+	if (fd < 0) {
+		err = fd;
+		goto put_file;
+	}
+	share->out_fd = fd;
+	err = call_reply(call);
+	if (err)
+		goto put_fd;
+	/* Visible to other threads from here on: nothing can fail any more. */
+	fd_install(fd, file);
+	return 0;
+
+put_fd:
+	put_unused_fd(fd);
+put_file:
+	fput(file);
+	return err;
+}
+
+static int do_block(struct buddy_call *call)
+{
+	if (call->u.block_info.flags)
+		return -EINVAL;
+	call->u.block_info = (struct buddy_block_info){
+		.out_length = buddy_bytes(call->block->pages),
+		.out_features = features(call->block->region),
+	};
+	return call_reply(call);
+}
+
 /**
  * struct buddy_op - one command
  * @size: of the kernel's struct
@@ -159,10 +217,11 @@ struct buddy_op {
 	int (*run)(struct buddy_call *call);
 };
 
-#define BUDDY_OP_FIRST	_IOC_NR(BUDDY_IOC_INFO)
+/* Where a command is in its table. */
+#define BUDDY_OP_INDEX(_ioc)	(_IOC_NR(_ioc) - _IOC_NR(BUDDY_IOC_INFO))
 
 #define BUDDY_OP(_ioc, _fn, _struct, _last, _writes)			\
-	[_IOC_NR(_ioc) - BUDDY_OP_FIRST] = {				\
+	[BUDDY_OP_INDEX(_ioc)] = {					\
 		.size = sizeof(_struct) +				\
 			BUILD_BUG_ON_ZERO(sizeof(_struct) >		\
 					  sizeof_field(struct buddy_call, u)), \
@@ -171,7 +230,7 @@ struct buddy_op {
 		.run = _fn,						\
 	}
 
-static const struct buddy_op buddy_ops[] = {
+static const struct buddy_op node_ops[] = {
 	BUDDY_OP(BUDDY_IOC_INFO, do_info, struct buddy_info, reserved, false),
 	BUDDY_OP(BUDDY_IOC_ALLOC, do_alloc, struct buddy_alloc, out_returning, true),
 	BUDDY_OP(BUDDY_IOC_FREE, do_free, struct buddy_free, handle, true),
@@ -179,10 +238,46 @@ static const struct buddy_op buddy_ops[] = {
 		 out_free_blocks, false),
 	BUDDY_OP(BUDDY_IOC_EXTENTS, do_extents, struct buddy_extents,
 		 out_next, false),
+	BUDDY_OP(BUDDY_IOC_SHARE, do_share, struct buddy_share, out_fd, true),
 };
 
+static const struct buddy_op block_ops[] = {
+	BUDDY_OP(BUDDY_IOC_BLOCK, do_block, struct buddy_block_info,
+		 out_features, false),
+};
+
+/* The dispatcher; @call names the file or the block. */
+static long dispatch(struct file *file, unsigned int cmd, unsigned long arg,
+		     const struct buddy_op *ops, size_t count,
+		     struct buddy_call *call)
+{
+	size_t index = BUDDY_OP_INDEX(cmd);
+	const struct buddy_op *op;
+	int err;
+
+	if (_IOC_TYPE(cmd) != BUDDY_IOC_TYPE || index >= count)
+		return -ENOTTY;
+	op = &ops[array_index_nospec(index, count)];
+	if (!op->run)
+		return -ENOTTY;
+	if (op->writes && !(file->f_mode & FMODE_WRITE))
+		return -EBADF;
+	call->user = (void __user *)arg;
+	if (get_user(call->user_size, (u32 __user *)call->user))
+		return -EFAULT;
+	if (call->user_size < op->first_size)
+		return -EINVAL;
+	/* No struct of ours will ever be longer; checking the tail takes time. */
+	if (call->user_size > PAGE_SIZE)
+		return -E2BIG;
+	call->size = op->size;
+	err = copy_struct_from_user(&call->u, op->size, call->user,
+				    call->user_size);
+	return err ?: op->run(call);
+}
+
 /**
- * buddy_ioctl() - the dispatcher
+ * buddy_ioctl() - the commands of a node
  * @file: an open node
  * @cmd: only its type and number count
  * @arg: address of the struct
@@ -191,29 +286,22 @@ static const struct buddy_op buddy_ops[] = {
  */
 long buddy_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 {
-	unsigned int nr = _IOC_NR(cmd) - BUDDY_OP_FIRST;
-	const struct buddy_op *op;
-	struct buddy_call call = {
-		.file = file->private_data,
-		.user = (void __user *)arg,
-	};
-	int err;
+	struct buddy_call call = { .file = file->private_data };
 
-	if (_IOC_TYPE(cmd) != BUDDY_IOC_TYPE || nr >= ARRAY_SIZE(buddy_ops))
-		return -ENOTTY;
-	op = &buddy_ops[array_index_nospec(nr, ARRAY_SIZE(buddy_ops))];
-	if (op->writes && !(file->f_mode & FMODE_WRITE))
-		return -EBADF;
-	if (get_user(call.user_size, (u32 __user *)call.user))
-		return -EFAULT;
-	if (call.user_size < op->first_size)
-		return -EINVAL;
-	/* No struct of ours will ever be longer; checking the tail takes time. */
-	if (call.user_size > PAGE_SIZE)
-		return -E2BIG;
-	call.size = op->size;
-	err = copy_struct_from_user(&call.u, op->size, call.user, call.user_size);
-	if (err)
-		return err;
-	return op->run(&call);
+	return dispatch(file, cmd, arg, node_ops, ARRAY_SIZE(node_ops), &call);
+}
+
+/**
+ * buddy_block_ioctl() - the commands of a block fd
+ * @file: the block fd's file
+ * @cmd: only its type and number count
+ * @arg: address of the struct
+ *
+ * Return: 0 or an errno of linux/buddy.h.
+ */
+long buddy_block_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
+{
+	struct buddy_call call = { .block = file->private_data };
+
+	return dispatch(file, cmd, arg, block_ops, ARRAY_SIZE(block_ops), &call);
 }

@@ -165,9 +165,26 @@ static struct buddy_block *block_of_mapping(struct file *file,
 	return block ?: ERR_PTR(-ENXIO);
 }
 
+static int check_mapping(const struct vm_area_struct *vma)
+{
+	if (!(vma->vm_flags & VM_MAYSHARE))
+		return -EINVAL;
+	return vma->vm_flags & VM_EXEC ? -EACCES : 0;
+}
+
+/* The VMA, at its block's own offset, takes over a reference. */
+static void finish_mapping(struct vm_area_struct *vma, struct buddy_block *block)
+{
+	vm_flags_mod(vma, VM_DONTEXPAND | VM_DONTDUMP, VM_MAYEXEC);
+	if (!block->region->folios || !buddy_block_units(block))
+		vm_flags_mod(vma, VM_MIXEDMAP, 0);
+	vma->vm_private_data = block;
+	vma->vm_ops = &buddy_vm_ops;
+}
+
 /**
  * buddy_mmap() - map a block, or a part of it; at offset 0 a new one
- * @file: the file that owns the block
+ * @file: an open node, which owns the block
  * @vma: at the block's out_offset, or further on in it; or at 0
  *
  * Return: 0; -EINVAL (not MAP_SHARED); -EACCES (PROT_EXEC; offset 0 of a file
@@ -177,18 +194,37 @@ static struct buddy_block *block_of_mapping(struct file *file,
 int buddy_mmap(struct file *file, struct vm_area_struct *vma)
 {
 	struct buddy_block *block;
+	int err = check_mapping(vma);
 
-	if (!(vma->vm_flags & VM_MAYSHARE))
-		return -EINVAL;
-	if (vma->vm_flags & VM_EXEC)
-		return -EACCES;
+	if (err)
+		return err;
 	block = block_of_mapping(file, vma);
 	if (IS_ERR(block))
 		return PTR_ERR(block);
-	vm_flags_mod(vma, VM_DONTEXPAND | VM_DONTDUMP, VM_MAYEXEC);
-	if (!block->region->folios || !buddy_block_units(block))
-		vm_flags_mod(vma, VM_MIXEDMAP, 0);
-	vma->vm_private_data = block;
-	vma->vm_ops = &buddy_vm_ops;
+	finish_mapping(vma, block);
+	return 0;
+}
+
+/**
+ * buddy_block_mmap() - map the block of a block fd, or a part of it
+ * @file: the block fd's file
+ * @vma: at an offset from the start of the block
+ *
+ * Return: 0; -EINVAL (not MAP_SHARED); -EACCES (PROT_EXEC); -ENXIO (the range
+ * does not lie in the block).
+ */
+int buddy_block_mmap(struct file *file, struct vm_area_struct *vma)
+{
+	struct buddy_block *block = file->private_data;
+	int err = check_mapping(vma);
+
+	if (err)
+		return err;
+	if (vma->vm_pgoff >= block->pages ||
+	    vma_pages(vma) > block->pages - vma->vm_pgoff)
+		return -ENXIO;
+	vma->vm_pgoff += BUDDY_MMAP_BASE_PAGES + block->first;
+	buddy_block_get(block);
+	finish_mapping(vma, block);
 	return 0;
 }

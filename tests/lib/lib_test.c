@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -245,6 +246,31 @@ static void after_fork(void)
 	expect_eq(buddy_block_free(b), 0);
 }
 
+static void sharing(void)
+{
+	struct buddy_block *b;
+	char *p, *q;
+	int fd;
+
+	expect_eq(buddy_block_alloc(dev, 8 * KIB, 0, 0, &b), 0);
+	fd = buddy_block_share(b, 0);
+	if (backend == BUDDY_BACKEND_PROCESS) {
+		expect_eq(fd, -ENOTTY);
+		expect_eq(buddy_block_free(b), 0);
+		return;
+	}
+	expect(fd >= 0);
+	expect_eq(buddy_block_share(b, 8), -EINVAL);
+	expect_eq(buddy_block_map(b, (void **)&p), 0);
+	p[5000] = 5;
+	q = mmap(NULL, 8 * KIB, PROT_READ, MAP_SHARED, fd, 0);
+	expect(q != MAP_FAILED && q[5000] == 5);
+	expect_eq(buddy_block_free(b), 0);
+	expect_eq(q[5000], 5);
+	munmap(q, 8 * KIB);
+	close(fd);
+}
+
 static void *hammer(void *arg)
 {
 	unsigned int seed = (unsigned int)(uintptr_t)arg;
@@ -306,6 +332,7 @@ int main(int argc, char **argv)
 		{ "no memory explains itself", shortage },
 		{ "extents", extents },
 		{ "after fork", after_fork },
+		{ "sharing", sharing },
 		{ "threads", threads },
 		{ "messages", messages },
 	};

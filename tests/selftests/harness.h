@@ -14,6 +14,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -69,6 +70,42 @@ static inline struct buddy_stats get_stats(int fd)
 	expect_eq(s.out_free + s.out_used + s.out_private + s.out_returning +
 		  s.out_quarantined + s.out_reserved, s.out_region);
 	return s;
+}
+
+static inline void send_fd(int socket, int what)
+{
+	char byte = 0, control[CMSG_SPACE(sizeof(int))] = { 0 };
+	struct iovec io = { &byte, 1 };
+	struct msghdr message = {
+		.msg_iov = &io, .msg_iovlen = 1,
+		.msg_control = control, .msg_controllen = sizeof(control),
+	};
+	struct cmsghdr *c = CMSG_FIRSTHDR(&message);
+
+	c->cmsg_level = SOL_SOCKET;
+	c->cmsg_type = SCM_RIGHTS;
+	c->cmsg_len = CMSG_LEN(sizeof(int));
+	memcpy(CMSG_DATA(c), &what, sizeof(int));
+	expect_eq(sendmsg(socket, &message, 0), 1);
+}
+
+static inline int receive_fd(int socket)
+{
+	char byte, control[CMSG_SPACE(sizeof(int))];
+	struct iovec io = { &byte, 1 };
+	struct msghdr message = {
+		.msg_iov = &io, .msg_iovlen = 1,
+		.msg_control = control, .msg_controllen = sizeof(control),
+	};
+	struct cmsghdr *c;
+	int what = -1;
+
+	if (recvmsg(socket, &message, MSG_CMSG_CLOEXEC) == 1) {
+		c = CMSG_FIRSTHDR(&message);
+		if (c)
+			memcpy(&what, CMSG_DATA(c), sizeof(int));
+	}
+	return what;
 }
 
 static inline double now(void)

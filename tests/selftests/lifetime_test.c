@@ -6,7 +6,6 @@
  */
 #define _GNU_SOURCE
 #include <signal.h>
-#include <sys/socket.h>
 #include <sys/uio.h>
 
 #include "harness.h"
@@ -233,23 +232,6 @@ static void executed(void)
 	expect_eq(get_stats(fd).out_used, PAGE);
 	close(own);
 	expect(wait_free(fd, region, 5));
-}
-
-static void send_fd(int socket, int what)
-{
-	char byte = 0, control[CMSG_SPACE(sizeof(int))] = { 0 };
-	struct iovec io = { &byte, 1 };
-	struct msghdr message = {
-		.msg_iov = &io, .msg_iovlen = 1,
-		.msg_control = control, .msg_controllen = sizeof(control),
-	};
-	struct cmsghdr *c = CMSG_FIRSTHDR(&message);
-
-	c->cmsg_level = SOL_SOCKET;
-	c->cmsg_type = SCM_RIGHTS;
-	c->cmsg_len = CMSG_LEN(sizeof(int));
-	memcpy(CMSG_DATA(c), &what, sizeof(int));
-	expect_eq(sendmsg(socket, &message, 0), 1);
 }
 
 /* A file on its way through a socket keeps its blocks; dropped, it frees them. */

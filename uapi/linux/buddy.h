@@ -28,12 +28,13 @@
  *            reply says what it has), or the kernel has none for the handle
  *   ENOENT   no such handle in this open file: never issued, freed, or another
  *            open file's
- *   EBADF    the file is not open for writing (ALLOC and FREE need that)
+ *   EBADF    the file is not open for writing (ALLOC, FREE and SHARE need that)
+ *   EMFILE, ENFILE  SHARE: no descriptor is free in the process, or the system
  *   E2BIG    the struct is larger than the kernel's and its tail is not 0, or
  *            it is larger than a page
  *   EFAULT   a pointer is bad; nothing was allocated or freed
  *   EINTR    killed while waiting for memory that was on its way back
- *   ENOTTY   no such command
+ *   ENOTTY   no such command for this file
  *   EACCES   open() without permission for the node; mmap() with PROT_EXEC, or
  *            with PROT_WRITE on a file that is open for reading, or of any kind
  *            on one that is open for writing alone (PROT_EXEC gets EPERM where
@@ -42,7 +43,8 @@
  * and for mmap() alone:
  *
  *   EINVAL   not MAP_SHARED
- *   ENXIO    the range does not lie in one block of this open file
+ *   ENXIO    the range does not lie in one block of this open file, or not in
+ *            the block of this block fd
  *   EACCES   offset 0 of a file that is not open for writing
  *   ENOMEM   offset 0, and no memory
  *
@@ -253,10 +255,49 @@ struct buddy_extents {
 	__aligned_u64 out_next;
 };
 
+/* The block fd maps readable only. */
+#define BUDDY_SHARE_READ_ONLY	(1U << 0)
+
+/**
+ * struct buddy_share - BUDDY_IOC_SHARE: a file descriptor for one block
+ * @size: sizeof(struct buddy_share)
+ * @flags: BUDDY_SHARE_READ_ONLY or 0
+ * @handle: of the block
+ * @out_fd: a new descriptor, close-on-exec
+ *
+ * The descriptor names this block and nothing else: mmap() of it begins at
+ * offset 0, BUDDY_IOC_BLOCK tells its length. Send it to others by SCM_RIGHTS.
+ * It keeps the block until its last copy is closed and unmapped, whatever
+ * becomes of the handle and of the process that shared it. What was shared
+ * cannot be called back.
+ */
+struct buddy_share {
+	__u32 size;
+	__u32 flags;
+	__u32 handle;
+	__s32 out_fd;
+};
+
+/**
+ * struct buddy_block_info - BUDDY_IOC_BLOCK: on a block fd alone, what it is
+ * @size: sizeof(struct buddy_block_info)
+ * @flags: must be 0
+ * @out_length: bytes of the block
+ * @out_features: as out_features of INFO
+ */
+struct buddy_block_info {
+	__u32 size;
+	__u32 flags;
+	__aligned_u64 out_length;
+	__aligned_u64 out_features;
+};
+
 #define BUDDY_IOC_INFO		_IOWR(BUDDY_IOC_TYPE, 0x80, struct buddy_info)
 #define BUDDY_IOC_ALLOC		_IOWR(BUDDY_IOC_TYPE, 0x81, struct buddy_alloc)
 #define BUDDY_IOC_FREE		_IOWR(BUDDY_IOC_TYPE, 0x82, struct buddy_free)
 #define BUDDY_IOC_STATS		_IOWR(BUDDY_IOC_TYPE, 0x83, struct buddy_stats)
 #define BUDDY_IOC_EXTENTS	_IOWR(BUDDY_IOC_TYPE, 0x84, struct buddy_extents)
+#define BUDDY_IOC_SHARE		_IOWR(BUDDY_IOC_TYPE, 0x85, struct buddy_share)
+#define BUDDY_IOC_BLOCK		_IOWR(BUDDY_IOC_TYPE, 0x86, struct buddy_block_info)
 
 #endif /* _UAPI_LINUX_BUDDY_H */

@@ -142,6 +142,20 @@ int buddy_block_map(struct buddy_block *block, void **address);
 void buddy_block_unmap(struct buddy_block *block);
 
 /**
+ * buddy_block_share() - a file descriptor for this block alone
+ * @block: the block
+ * @flags: BUDDY_SHARE_READ_ONLY or 0
+ *
+ * For others, by SCM_RIGHTS: they mmap() it at offset 0 and ask its length by
+ * BUDDY_IOC_BLOCK. It keeps the memory, whatever becomes of the block and of this
+ * process. Close-on-exec.
+ *
+ * Return: the descriptor; -EINVAL (an unknown flag); -EMFILE, -ENFILE; -ENOTTY
+ * with the process backend, whose blocks cannot be shared.
+ */
+int buddy_block_share(struct buddy_block *block, uint32_t flags);
+
+/**
  * buddy_block_free() - unmap it and give it back
  * @block: the block, or NULL
  *

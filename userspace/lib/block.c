@@ -84,6 +84,18 @@ void buddy_block_unmap(struct buddy_block *block)
 	block->address = NULL;
 }
 
+int buddy_block_share(struct buddy_block *block, uint32_t flags)
+{
+	struct buddy_share request = {
+		.size = sizeof(request),
+		.flags = flags,
+		.handle = block->handle,
+	};
+	int err = block->dev->ops->call(block->dev, BUDDY_IOC_SHARE, &request);
+
+	return err ? err : request.out_fd;
+}
+
 int buddy_block_free(struct buddy_block *block)
 {
 	struct buddy_free request = { .size = sizeof(request) };

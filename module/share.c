@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * share.c - block fds: a file for one block, to be passed to others.
+ *
+ * The file's private_data is the block, of which it holds a reference. It shares
+ * the address space of the region, as the node's files do. Nothing else of the
+ * region can be reached through it.
+ */
+#include <linux/anon_inodes.h>
+
+#include "buddy.h"
+
+static int block_release(struct inode *inode, struct file *file)
+{
+	buddy_block_put(file->private_data);
+	return 0;
+}
+
+static const struct file_operations block_fops = {
+	.owner		= THIS_MODULE,
+	.release	= block_release,
+	.unlocked_ioctl	= buddy_block_ioctl,
+	.compat_ioctl	= compat_ptr_ioctl,
+	.mmap		= buddy_block_mmap,
+	.get_unmapped_area = thp_get_unmapped_area,
+};
+
+/**
+ * buddy_share_file() - a new file for a block
+ * @block: the block; on success the caller's reference is the file's
+ * @writable: it may be mapped for writing
+ *
+ * Return: the file, not yet in any table; or a negative errno.
+ */
+struct file *buddy_share_file(struct buddy_block *block, bool writable)
+{
+	struct file *file = anon_inode_getfile("[buddy]", &block_fops, block,
+					       writable ? O_RDWR : O_RDONLY);
+
+	if (!IS_ERR(file))
+		file->f_mapping = block->region->inode->i_mapping;
+	return file;
+}

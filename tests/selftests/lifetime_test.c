@@ -286,7 +286,8 @@ static void quarantine(void)
 		}
 	freed = now();
 	expect(wait_free(fd, region, 5));
-	expect(now() - freed < 1.5);
+	/* the longest interval is 1 s; the rest is for a slow machine */
+	expect(now() - freed < 3);
 	expect_eq(get_stats(fd).out_quarantined, 0);
 	free(read_back);
 	close(pipes[0]);

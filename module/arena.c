@@ -38,7 +38,7 @@ static void unit_account(struct buddy_unit *unit, s32 pages)
  * buddy_unit_create() - memory for what is to be known of a unit
  * @region: the region
  *
- * May sleep. For buddy_arena_adopt(), or kfree().
+ * May sleep. For buddy_arena_adopt(), or buddy_unit_destroy().
  *
  * Return: the unit, or NULL.
  */
@@ -60,6 +60,19 @@ struct buddy_unit *buddy_unit_create(struct buddy_region *region)
 	buddy_core_set_owner(&unit->core, &region->lock.dep_map);
 #endif
 	return unit;
+}
+
+/**
+ * buddy_unit_destroy() - undo buddy_unit_create()
+ * @unit: the unit, in no use; or NULL
+ *
+ * May sleep.
+ */
+void buddy_unit_destroy(struct buddy_unit *unit)
+{
+	if (unit)
+		iput(unit->inode);
+	kfree(unit);
 }
 
 /**
@@ -113,6 +126,9 @@ void buddy_arena_adopt(struct buddy_file *file, struct buddy_unit *unit,
 	lockdep_assert_held(&region->lock);
 	unit->number = number;
 	unit->owner = file;
+	/* What is freed may outlive the file. */
+	unit->inode = file->inode;
+	ihold(unit->inode);
 	list_add(&unit->owned, &file->units);
 	region->units[number] = unit;
 	WARN_ON_ONCE(buddy_core_alloc(&unit->core, pages, 0));
@@ -127,7 +143,7 @@ void buddy_arena_adopt(struct buddy_file *file, struct buddy_unit *unit,
  * With region->lock.
  *
  * Return: the unit where it has no block any more and went back to the region's
- * tree, to be kfree()d without the lock; or NULL.
+ * tree, for buddy_unit_destroy() without the lock; or NULL.
  */
 struct buddy_unit *buddy_arena_free(struct buddy_block *block)
 {

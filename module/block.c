@@ -129,7 +129,7 @@ static long block_place_helped(struct buddy_block *block, u32 align)
 			break;
 		}
 	}
-	kfree(unit);
+	buddy_unit_destroy(unit);
 	if (!err)
 		return 0;
 	if (helped < 0)

@@ -18,7 +18,7 @@
  *   mmap_lock of a process (fault, mmap, vm_close)
  *     unit->faults (rwsem): faults into a unit that is cut up read, the
  *       reference test of a block in it writes
- *       i_mmap_rwsem of the region's inode (unmap_mapping_range)
+ *       i_mmap_rwsem of the file's inode (unmap_mapping_range)
  *     xa_lock of file->handles
  *     region->lock (spinlock)
  *
@@ -69,8 +69,7 @@
  * @base_align: alignment of the first page, bytes
  * @folios: units are folios, and large blocks are mapped by huge pages
  * @core_mem: the tree's metadata
- * @inode: one address space for all mappings of the region, whoever opened it;
- *         its size is what makes the kernel map whole folios
+ * @inode: address space of mappings of block fds whose block has no tail
  *
  * @lock: protects all members below, and the members of its blocks, units and
  *        files that say so
@@ -145,6 +144,8 @@ struct buddy_region {
  * @faulted: something may refer to a page of the unit: there was a fault since
  *           the last reference test that succeeded
  *
+ * @inode: of the file that cut it up: all mappings of its blocks are there
+ *
  * Under region->lock:
  * @owner: the one file that gets blocks from it; NULL when that is closed
  * @arena: in owner->arena, while it has a free page
@@ -157,6 +158,7 @@ struct buddy_unit {
 	u32 number;
 	struct rw_semaphore faults;
 	bool faulted;
+	struct inode *inode;
 
 	struct buddy_file *owner;
 	struct list_head arena;
@@ -169,6 +171,9 @@ struct buddy_unit {
  * struct buddy_file - an open file of a region's node
  * @region: the region; outlives the file, which pins the module
  * @opener: the process that opened it
+ * @inode: address space of its mappings, and of block fds of its small blocks;
+ *         its size is what makes the kernel map whole folios. One for each file,
+ *         so that no file waits for another's
  * @handles: handle to block; its own lock protects it. An entry holds a
  *           reference to its block
  * @next_handle: where the search for a free handle starts
@@ -180,6 +185,7 @@ struct buddy_unit {
 struct buddy_file {
 	struct buddy_region *region;
 	struct pid *opener;
+	struct inode *inode;
 	struct xarray handles;
 	u32 next_handle;
 	struct list_head arena[BUDDY_ARENA_LISTS];
@@ -252,6 +258,7 @@ static inline u32 buddy_block_tail(const struct buddy_block *block)
 
 /* arena.c */
 struct buddy_unit *buddy_unit_create(struct buddy_region *region);
+void buddy_unit_destroy(struct buddy_unit *unit);
 long buddy_arena_alloc(struct buddy_file *file, struct buddy_block *block,
 		       u32 align);
 void buddy_arena_adopt(struct buddy_file *file, struct buddy_unit *unit,
@@ -267,6 +274,7 @@ void buddy_region_exit(void);
 struct buddy_region *buddy_region_create(unsigned long bytes, int node,
 					 int index);
 void buddy_region_destroy(struct buddy_region *region);
+struct inode *buddy_region_inode(const struct buddy_region *region);
 
 /* block.c */
 struct buddy_block *buddy_block_alloc(struct buddy_file *file, u32 pages,

@@ -47,6 +47,14 @@ static inline int buddy_alloc_folio_range(unsigned long start, unsigned long end
 }
 
 /*
+ * An inline function by 6.12; before, one that modules could not call. There no
+ * unit is a folio, so nobody asks.
+ */
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 12, 0)
+#define folio_mapcount(folio)	((void)(folio), INT_MAX - 1)
+#endif
+
+/*
  * 6.3 made vm_flags read-only and added these; before that, writing the member
  * in mmap(), where the mmap_lock is held for writing, was the interface.
  */

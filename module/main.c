@@ -31,11 +31,17 @@ static int buddy_open(struct inode *inode, struct file *file)
 	if (!bf)
 		return -ENOMEM;
 	bf->region = container_of(misc, struct buddy_region, misc);
+	bf->inode = buddy_region_inode(bf->region);
+	if (IS_ERR(bf->inode)) {
+		int err = PTR_ERR(bf->inode);
+
+		kfree(bf);
+		return err;
+	}
 	bf->opener = get_pid(task_tgid(current));
 	xa_init_flags(&bf->handles, XA_FLAGS_ALLOC1 | XA_FLAGS_ACCOUNT);
 	buddy_arena_init(bf);
-	/* One address space for all files of all nodes of the region. */
-	file->f_mapping = bf->region->inode->i_mapping;
+	file->f_mapping = bf->inode->i_mapping;
 	file->private_data = bf;
 	return 0;
 }
@@ -48,6 +54,9 @@ static int buddy_release(struct inode *inode, struct file *file)
 	buddy_handle_free_all(bf);
 	buddy_arena_abandon(bf);
 	put_pid(bf->opener);
+	/* The VFS looks at the mapping of the file once more. */
+	file->f_mapping = inode->i_mapping;
+	iput(bf->inode);
 	kfree(bf);
 	return 0;
 }

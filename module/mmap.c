@@ -25,61 +25,6 @@
 
 #define BATCH	64	/* page pointers on the stack: 512 bytes */
 
-/*
- * Maps *at .. end of the VMA and moves *at on to the first page that is not.
- * Return: 0, or why that page could not be mapped; -EBUSY where it was already.
- */
-static int map_range(struct vm_area_struct *vma, unsigned long *at,
-		     unsigned long end)
-{
-	const struct buddy_block *block = vma->vm_private_data;
-	struct page *pages[BATCH];
-
-	while (*at < end) {
-		u32 first = linear_page_index(vma, *at) - BUDDY_MMAP_BASE_PAGES;
-		unsigned long n, left;
-		int err;
-
-		for (n = 0; n < BATCH && *at + (n << PAGE_SHIFT) < end; n++) {
-			pages[n] = buddy_region_page(block->region, first + n);
-			if (PageHWPoison(pages[n]))
-				break;
-		}
-		if (!n)
-			return -EHWPOISON;
-		left = n;
-		err = vm_insert_pages(vma, *at, pages, &left);
-		*at += (n - left) << PAGE_SHIFT;
-		if (err)
-			return err;
-	}
-	return 0;
-}
-
-static vm_fault_t fault_batched(struct vm_fault *vmf)
-{
-	struct vm_area_struct *vma = vmf->vma;
-	unsigned long address = vmf->address & PAGE_MASK;
-	unsigned long chunk = ALIGN_DOWN(address, BUDDY_UNIT);
-	unsigned long end = min(chunk + BUDDY_UNIT, vma->vm_end);
-	unsigned long at = max(chunk, vma->vm_start);
-	int err = map_range(vma, &at, end);
-
-	/*
-	 * Something before is mapped already (by another thread, or from before
-	 * a partial MADV_DONTNEED) or cannot be. From the address on, then.
-	 */
-	if (at <= address) {
-		at = address;
-		err = map_range(vma, &at, end);
-	}
-	if (at > address || err == -EBUSY)
-		return VM_FAULT_NOPAGE;
-	if (err == -ENOMEM)
-		return VM_FAULT_OOM;
-	return err == -EHWPOISON ? VM_FAULT_HWPOISON : VM_FAULT_SIGBUS;
-}
-
 /* The kernel maps the page, or its folio, and has the reference from then on. */
 static vm_fault_t fault_whole(struct vm_fault *vmf)
 {
@@ -89,6 +34,53 @@ static vm_fault_t fault_whole(struct vm_fault *vmf)
 				      vmf->pgoff - BUDDY_MMAP_BASE_PAGES);
 	get_page(vmf->page);
 	return 0;
+}
+
+/*
+ * Maps *at .. end of the VMA, up to a page that is mapped already, is broken, or
+ * cannot be mapped; moves *at on to that.
+ */
+static void map_range(struct vm_area_struct *vma, unsigned long *at,
+		      unsigned long end)
+{
+	const struct buddy_block *block = vma->vm_private_data;
+	struct page *pages[BATCH];
+
+	while (*at < end) {
+		u32 first = linear_page_index(vma, *at) - BUDDY_MMAP_BASE_PAGES;
+		unsigned long n, left;
+
+		for (n = 0; n < BATCH && *at + (n << PAGE_SHIFT) < end; n++) {
+			pages[n] = buddy_region_page(block->region, first + n);
+			if (PageHWPoison(pages[n]))
+				break;
+		}
+		left = n;
+		if (!n || vm_insert_pages(vma, *at, pages, &left))
+			end = 0;
+		*at += (n - left) << PAGE_SHIFT;
+	}
+}
+
+static vm_fault_t fault_batched(struct vm_fault *vmf)
+{
+	struct vm_area_struct *vma = vmf->vma;
+	unsigned long address = vmf->address & PAGE_MASK;
+	unsigned long chunk = ALIGN_DOWN(address, BUDDY_UNIT);
+	unsigned long end = min(chunk + BUDDY_UNIT, vma->vm_end);
+	unsigned long at = max(chunk, vma->vm_start);
+
+	map_range(vma, &at, end);
+	/*
+	 * Something before is mapped already (by another thread, or from before
+	 * a partial MADV_DONTNEED) or cannot be. From the address on, then.
+	 */
+	if (at <= address) {
+		at = address;
+		map_range(vma, &at, end);
+	}
+	/* Why not even this page, the kernel finds out itself. */
+	return at > address ? VM_FAULT_NOPAGE : fault_whole(vmf);
 }
 
 static vm_fault_t fault_mapped(struct vm_fault *vmf)

@@ -39,8 +39,14 @@
 #include <linux/slab.h>
 
 #include "buddy.h"
+#include "compat.h"
 
 #define INLINE_PAGES	16	/* zeroing 64 KiB costs about 5 us */
+/*
+ * What an allocation that helps zeroes itself. Not more: it may be of another
+ * owner, slow (a throttled cgroup) or killed, and others wait for the block.
+ */
+#define HELP_PAGES	BUDDY_UNIT_PAGES
 #define POLL_MS_MIN	10
 #define POLL_MS_MAX	1000
 
@@ -115,13 +121,20 @@ static bool tail_folio_is_unreachable(struct buddy_unit *unit)
 {
 	struct buddy_region *region = unit->region;
 	u32 page = unit->number * BUDDY_UNIT_PAGES;
+	struct folio *folio = page_folio(buddy_region_page(region, page));
 
 	lockdep_assert_held_write(&unit->faults);
 	if (!unit->faulted)
 		return true;
-	unmap_mapping_range(region->inode->i_mapping,
+	/*
+	 * More references than mappings: somebody holds it. As a proof of the
+	 * contrary this would be unsound; as a hint it spares the neighbours.
+	 */
+	if (folio_ref_count(folio) > folio_mapcount(folio) + 1)
+		return false;
+	unmap_mapping_range(unit->inode->i_mapping,
 			    BUDDY_MMAP_BASE + buddy_bytes(page), BUDDY_UNIT, 1);
-	if (!page_is_unreachable(buddy_region_page(region, page)))
+	if (!page_is_unreachable(&folio->page))
 		return false;
 	unit->faulted = false;
 	return true;
@@ -214,7 +227,7 @@ static void block_return(struct buddy_block *block)
 	region->frees++;
 	finish_look(block);
 	spin_unlock(&region->lock);
-	kfree(emptied);
+	buddy_unit_destroy(emptied);
 	kfree(block);
 	wake_up_all(&region->progress);
 }
@@ -258,31 +271,41 @@ static void block_retire(struct buddy_block *block)
 		block->pages << (PAGE_SHIFT - 10));
 }
 
-/* Not looked at to the end: somebody else will. */
-static void block_put_back(struct buddy_block *block)
+/* For the work item. The list stays in order of birth; older ones are few. */
+static void block_leave_to_work(struct buddy_block *block)
 {
 	struct buddy_region *region = block->region;
+	struct list_head *after = &region->dead;
+	struct buddy_block *other;
 
 	spin_lock(&region->lock);
 	finish_look(block);
-	list_add(&block->wait, &region->dead);
+	list_for_each_entry(other, &region->dead, wait) {
+		if (other->born > block->born)
+			break;
+		after = &other->wait;
+	}
+	list_add(&block->wait, after);
 	spin_unlock(&region->lock);
 	wake_up_all(&region->progress);
 	mod_delayed_work(queue, &region->work, 0);
 }
 
 /* Looks at a block on region->looking. */
-static void block_look(struct buddy_block *block, bool killable)
+static void block_look(struct buddy_block *block, bool helping)
 {
-	if (!block_is_unreachable(block))
+	if (!block_is_unreachable(block)) {
 		block_quarantine(block);
-	else if (block->touched && block_is_broken(block))
-		block_retire(block);
-	else if (block->touched && !buddy_zero_pages(block->region, block->first,
-						     block->pages, killable))
-		block_put_back(block);
-	else
+	} else if (!block->touched) {
 		block_return(block);
+	} else if (helping && block->pages > HELP_PAGES) {
+		block_leave_to_work(block);
+	} else if (block_is_broken(block)) {
+		block_retire(block);
+	} else {
+		buddy_zero_pages(block->region, block->first, block->pages, false);
+		block_return(block);
+	}
 }
 
 static struct buddy_block *take_first(struct buddy_region *region,
@@ -340,9 +363,10 @@ static bool older_in_flight(struct buddy_region *region, u64 born)
  * @help: zero before the first call of an allocation, which sets @help->looks at
  *        each failure
  *
- * One block a call, or waiting for one that another is looking at: each block
- * that was freed before the first call comes back, or is found held, before this
- * gives up. What is freed later does not prolong it.
+ * One block a call, or waiting for one that another is looking at (large ones are
+ * left to the work item): each block that was freed before the first call comes
+ * back, or is found held, before this gives up. What is freed later is not waited
+ * for, but others may look at an old block of the quarantine again meanwhile.
  *
  * Return: 1 where it is worth trying again; 0 where nothing more can be done;
  * -EINTR when killed.
@@ -359,7 +383,10 @@ int buddy_reclaim_help(struct buddy_region *region, struct buddy_help *help)
 		help->held = region->nr_held;
 	}
 	block = list_first_entry_or_null(&region->dead, struct buddy_block, wait);
-	if (block && block->born <= help->born) {
+	if (block && block->born <= help->born && block->pages > HELP_PAGES) {
+		block = NULL;
+		busy = true;
+	} else if (block && block->born <= help->born) {
 		take_first(region, &region->dead);
 	} else if (help->held && region->nr_held) {
 		help->held--;

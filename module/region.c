@@ -7,8 +7,8 @@
  * steps, within one zone: ZONE_NORMAL, then ZONE_DMA32. Never from ZONE_MOVABLE
  * or CMA, where long-term pins fail.
  *
- * Also owns the inode whose address space holds all mappings of a region. Nothing
- * is written into a struct page or folio but folio->index.
+ * Also makes the inodes whose address spaces hold the mappings. Nothing is written
+ * into a struct page or folio but folio->index.
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
@@ -270,13 +270,20 @@ void buddy_region_exit(void)
 	kern_unmount(buddy_mount);
 }
 
-static int make_inode(struct buddy_region *region)
+/**
+ * buddy_region_inode() - a new address space for mappings of a region
+ * @region: the region
+ *
+ * Return: an inode, for iput(); or a negative errno.
+ */
+struct inode *buddy_region_inode(const struct buddy_region *region)
 {
-	region->inode = alloc_anon_inode(buddy_mount->mnt_sb);
-	if (IS_ERR(region->inode))
-		return PTR_ERR(region->inode);
-	i_size_write(region->inode, BUDDY_MMAP_BASE + buddy_bytes(region->pages));
-	return 0;
+	struct inode *inode = alloc_anon_inode(buddy_mount->mnt_sb);
+
+	/* Only inside this does the kernel map whole folios. */
+	if (!IS_ERR(inode))
+		i_size_write(inode, BUDDY_MMAP_BASE + buddy_bytes(region->pages));
+	return inode;
 }
 
 /* Where a folio lies in the address space: rmap looks there. */
@@ -316,7 +323,8 @@ struct buddy_region *buddy_region_create(unsigned long bytes, int node,
 	err = make_tree(region);
 	if (err)
 		goto free_tree;
-	err = make_inode(region);
+	region->inode = buddy_region_inode(region);
+	err = PTR_ERR_OR_ZERO(region->inode);
 	if (err)
 		goto free_tree;
 	if (region->folios)

@@ -2,9 +2,10 @@
 /*
  * share.c - block fds: a file for one block, to be passed to others.
  *
- * The file's private_data is the block, of which it holds a reference. It shares
- * the address space of the region, as the node's files do. Nothing else of the
- * region can be reached through it.
+ * The file's private_data is the block, of which it holds a reference. Where the
+ * block has a tail, its mappings are in the address space of the unit that has the
+ * tail, where the way back of a neighbour looks for them; else in the region's.
+ * Nothing else of the region can be reached through it.
  */
 #include <linux/anon_inodes.h>
 
@@ -12,6 +13,8 @@
 
 static int block_release(struct inode *inode, struct file *file)
 {
+	/* The tail's unit and its inode may go with the block. */
+	file->f_mapping = inode->i_mapping;
 	buddy_block_put(file->private_data);
 	return 0;
 }
@@ -37,7 +40,10 @@ struct file *buddy_share_file(struct buddy_block *block, bool writable)
 	struct file *file = anon_inode_getfile("[buddy]", &block_fops, block,
 					       writable ? O_RDWR : O_RDONLY);
 
+	struct inode *inode = block->tail ? block->tail->inode :
+					    block->region->inode;
+
 	if (!IS_ERR(file))
-		file->f_mapping = block->region->inode->i_mapping;
+		file->f_mapping = inode->i_mapping;
 	return file;
 }

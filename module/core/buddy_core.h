@@ -228,6 +228,8 @@ u32 buddy_core_largest(const struct buddy_core *core);
  * buddy_core_count() - number of free nodes of an order
  * @core: the tree
  * @order: 0 .. BUDDY_CORE_ORDERS - 1
+ *
+ * Return: the number.
  */
 u32 buddy_core_count(const struct buddy_core *core, u32 order);
 
@@ -237,6 +239,8 @@ u32 buddy_core_count(const struct buddy_core *core, u32 order);
  *
  * 1 - largest free node / free granules, in 1/1000: 0 where all that is free
  * is one node (or nothing is free), near 1000 where it is all in crumbs.
+ *
+ * Return: 0 .. 1000.
  */
 u32 buddy_core_fragmentation(const struct buddy_core *core);
 

@@ -167,7 +167,8 @@ struct buddy_free {
  * @out_free: bytes that are free to everybody, and zero
  * @out_used: bytes in blocks that somebody owns or maps
  * @out_private: free bytes in units of 2 MiB that one open file has for its
- *               blocks of less than that; free to this file alone
+ *               blocks of less than that; free to this file alone (to nobody,
+ *               where the file is closed and the last such block not yet back)
  * @out_returning: bytes freed, reachable by nobody as far as is known, being
  *                 checked and zeroed
  * @out_quarantined: bytes freed, but held by the kernel or a device

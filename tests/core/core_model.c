@@ -17,6 +17,7 @@
 
 #include "buddy_core.h"
 #include "naive.h"
+#include "rnd.h"
 #include "tap.h"
 
 #define MAX_HELD 4096
@@ -27,15 +28,6 @@ struct held {
 };
 
 static u64 operations = 10000000;
-static u64 seed;
-
-static u64 rnd(void)
-{
-	seed ^= seed << 13;
-	seed ^= seed >> 7;
-	seed ^= seed << 17;
-	return seed * 0x2545f4914f6cdd1dull >> 20;
-}
 
 static u32 below(u32 n)
 {

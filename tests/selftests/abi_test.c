@@ -501,12 +501,7 @@ int main(void)
 		{ "no permission", no_permission },
 		{ "random structs", random_bytes },
 	};
-	int failed;
+	uint64_t region;
 
-	fd = device_open();
-	failed = tap_run(cases, TAP_COUNT(cases));
-	close(fd);
-	tap_failures = 0;
-	expect_empty();
-	return failed || tap_failures;
+	return run_cases(cases, TAP_COUNT(cases), &fd, &region);
 }

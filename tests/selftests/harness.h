@@ -144,4 +144,19 @@ static inline void expect_empty(void)
 	close(fd);
 }
 
+/* The main() of a program whose cases leave the region empty. */
+static inline int run_cases(const struct tap_case *cases, int count, int *fd,
+			    uint64_t *region)
+{
+	int failed;
+
+	*fd = device_open();
+	*region = get_stats(*fd).out_region;
+	failed = tap_run(cases, count);
+	close(*fd);
+	tap_failures = 0;
+	expect_empty();
+	return failed || tap_failures;
+}
+
 #endif /* HARNESS_H */

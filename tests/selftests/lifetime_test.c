@@ -698,13 +698,6 @@ int main(void)
 		{ "large blocks are mapped by huge pages", huge_mappings },
 		{ "one fault maps 2 MiB", one_fault_maps_all },
 	};
-	int failed;
 
-	fd = device_open();
-	region = get_stats(fd).out_region;
-	failed = tap_run(cases, TAP_COUNT(cases));
-	close(fd);
-	tap_failures = 0;
-	expect_empty();
-	return failed || tap_failures;
+	return run_cases(cases, TAP_COUNT(cases), &fd, &region);
 }

@@ -19,6 +19,7 @@
 #include <sys/uio.h>
 
 #include "harness.h"
+#include "rnd.h"
 
 #define HOLDERS	4
 #define TAKERS	3
@@ -29,17 +30,8 @@ struct tally {
 	uint64_t early;
 };
 
-static uint64_t seed;
 static const char *disk_name;
 static volatile struct tally *tally;
-
-static uint64_t rnd(void)
-{
-	seed ^= seed << 13;
-	seed ^= seed >> 7;
-	seed ^= seed << 17;
-	return seed * 0x2545f4914f6cdd1dull >> 20;
-}
 
 static bool is_filled(const uint64_t *p, size_t bytes, uint64_t word)
 {

@@ -270,13 +270,6 @@ int main(void)
 		{ "no descriptor left", no_descriptor_left },
 		{ "a reply that cannot be written", reply_fault },
 	};
-	int failed;
 
-	fd = device_open();
-	region = get_stats(fd).out_region;
-	failed = tap_run(cases, TAP_COUNT(cases));
-	close(fd);
-	tap_failures = 0;
-	expect_empty();
-	return failed || tap_failures;
+	return run_cases(cases, TAP_COUNT(cases), &fd, &region);
 }

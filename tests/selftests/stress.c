@@ -14,6 +14,7 @@
 #include <signal.h>
 
 #include "harness.h"
+#include "rnd.h"
 
 #define BLOCKS 64
 
@@ -27,15 +28,6 @@ struct totals {
 	uint64_t allocs, fails, corrupt;
 };
 
-static uint64_t seed;
-
-static uint64_t rnd(void)
-{
-	seed ^= seed << 13;
-	seed ^= seed >> 7;
-	seed ^= seed << 17;
-	return seed * 0x2545f4914f6cdd1dull >> 20;
-}
 
 static bool block_is(const uint64_t *p, uint64_t words, uint64_t stamp)
 {

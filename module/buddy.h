@@ -327,6 +327,17 @@ int buddy_block_mmap(struct file *file, struct vm_area_struct *vma);
 /* share.c */
 struct file *buddy_share_file(struct buddy_block *block, bool writable);
 
+/* dmabuf.c */
+#if IS_ENABLED(CONFIG_DMA_SHARED_BUFFER)
+struct file *buddy_dmabuf_file(struct buddy_block *block, bool writable);
+#else
+static inline struct file *buddy_dmabuf_file(struct buddy_block *block,
+					     bool writable)
+{
+	return ERR_PTR(-EOPNOTSUPP);
+}
+#endif
+
 /* stats.c */
 int buddy_stats(struct buddy_region *region, struct buddy_stats *stats);
 int buddy_extents(struct buddy_region *region, struct buddy_extents *extents);

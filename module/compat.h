@@ -66,4 +66,10 @@ static inline void vm_flags_mod(struct vm_area_struct *vma, vm_flags_t set,
 }
 #endif
 
+/* 6.13 wants the name of the namespace as a string; before, it was a bare word. */
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 13, 0)
+#undef MODULE_IMPORT_NS
+#define MODULE_IMPORT_NS(name)	MODULE_INFO(import_ns, name)
+#endif
+
 #endif /* BUDDY_COMPAT_H */

@@ -155,7 +155,9 @@ static int do_extents(struct buddy_call *call)
 	       call_reply(call);
 }
 
-static int do_share(struct buddy_call *call)
+/* SHARE and DMABUF: @make turns a block and its reference into a file. */
+static int share_as(struct buddy_call *call,
+		    struct file *(*make)(struct buddy_block *block, bool writable))
 {
 	struct buddy_share *share = &call->u.share;
 	struct buddy_block *block;
@@ -167,7 +169,7 @@ static int do_share(struct buddy_call *call)
 	block = buddy_handle_get(call->file, share->handle);
 	if (!block)
 		return -ENOENT;
-	file = buddy_share_file(block, !(share->flags & BUDDY_SHARE_READ_ONLY));
+	file = make(block, !(share->flags & BUDDY_SHARE_READ_ONLY));
 	if (IS_ERR(file)) {
 		buddy_block_put(block);
 		return PTR_ERR(file);
@@ -190,6 +192,16 @@ put_fd:
 put_file:
 	fput(file);
 	return err;
+}
+
+static int do_share(struct buddy_call *call)
+{
+	return share_as(call, buddy_share_file);
+}
+
+static int do_dmabuf(struct buddy_call *call)
+{
+	return share_as(call, buddy_dmabuf_file);
 }
 
 static int do_block(struct buddy_call *call)
@@ -239,6 +251,7 @@ static const struct buddy_op node_ops[] = {
 	BUDDY_OP(BUDDY_IOC_EXTENTS, do_extents, struct buddy_extents,
 		 out_next, false),
 	BUDDY_OP(BUDDY_IOC_SHARE, do_share, struct buddy_share, out_fd, true),
+	BUDDY_OP(BUDDY_IOC_DMABUF, do_dmabuf, struct buddy_share, out_fd, true),
 };
 
 static const struct buddy_op block_ops[] = {

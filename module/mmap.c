@@ -9,9 +9,9 @@
  * inside its VMA, so the block is alive and the pages are its own.
  *
  * Two ways to map, by VMA (and so by block):
- *   whole     blocks with whole units, where units are folios: the fault returns
- *             its page, and the kernel maps the folio by one huge entry where
- *             the VMA covers it
+ *   whole     blocks with whole units, where units are folios and addresses are
+ *             aligned to them: the fault returns its page, and the kernel maps
+ *             the folio by one huge entry where the VMA covers it
  *   batched   all others: one fault inserts what the VMA has of the 2 MiB around
  *             it (VM_MIXEDMAP)
  *
@@ -164,11 +164,19 @@ static int check_mapping(const struct vm_area_struct *vma)
 	return vma->vm_flags & VM_EXEC ? -EACCES : 0;
 }
 
+/* Can huge entries map it? Not at an address that a user chose askew. */
+static bool fits_folios(const struct vm_area_struct *vma,
+			const struct buddy_block *block)
+{
+	return block->region->folios && buddy_block_units(block) &&
+	       IS_ALIGNED(vma->vm_start - (vma->vm_pgoff << PAGE_SHIFT), BUDDY_UNIT);
+}
+
 /* The VMA, at its block's own offset, takes over a reference. */
 static void finish_mapping(struct vm_area_struct *vma, struct buddy_block *block)
 {
 	vm_flags_mod(vma, VM_DONTEXPAND | VM_DONTDUMP, VM_MAYEXEC);
-	if (!block->region->folios || !buddy_block_units(block))
+	if (!fits_folios(vma, block))
 		vm_flags_mod(vma, VM_MIXEDMAP, 0);
 	vma->vm_private_data = block;
 	vma->vm_ops = &buddy_vm_ops;

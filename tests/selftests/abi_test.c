@@ -181,9 +181,10 @@ static void lengths_of(unsigned long command, size_t exact, void *fill)
 		memcpy(at, &size, sizeof(size));
 		int err = call(fd, command, at);
 
-		/* the two that name a handle, which is none */
+		/* those that name a handle, which is none */
 		expect_eq(err, command == BUDDY_IOC_FREE ||
-			       command == BUDDY_IOC_SHARE ? -ENOENT : 0);
+			       command == BUDDY_IOC_SHARE ||
+			       command == BUDDY_IOC_DMABUF ? -ENOENT : 0);
 		memcpy(&size, at, sizeof(size));
 		expect_eq(size, exact + more);
 		if (command == BUDDY_IOC_ALLOC) {
@@ -227,6 +228,7 @@ static void struct_lengths(void)
 	struct buddy_share share = { .handle = 99999 };
 
 	lengths_of(BUDDY_IOC_SHARE, sizeof(share), &share);
+	lengths_of(BUDDY_IOC_DMABUF, sizeof(share), &share);
 	lengths_of(BUDDY_IOC_INFO, sizeof(i), &i);
 	lengths_of(BUDDY_IOC_ALLOC, sizeof(a), &a);
 	lengths_of(BUDDY_IOC_FREE, sizeof(f), &f);
@@ -257,6 +259,8 @@ static void unknown_commands(void)
 	for (unsigned int nr = 0; nr < 256; nr++) {
 		if (nr >= _IOC_NR(BUDDY_IOC_INFO) &&
 		    nr <= _IOC_NR(BUDDY_IOC_SHARE))
+			continue;
+		if (nr == _IOC_NR(BUDDY_IOC_DMABUF))
 			continue;
 		expect_eq(call(fd, _IOC(3, BUDDY_IOC_TYPE, nr, 64), arg), -ENOTTY);
 	}

@@ -28,8 +28,11 @@
  *            reply says what it has), or the kernel has none for the handle
  *   ENOENT   no such handle in this open file: never issued, freed, or another
  *            open file's
- *   EBADF    the file is not open for writing (ALLOC, FREE and SHARE need that)
- *   EMFILE, ENFILE  SHARE: no descriptor is free in the process, or the system
+ *   EBADF    the file is not open for writing (ALLOC, FREE, SHARE and DMABUF
+ *            need that)
+ *   EMFILE, ENFILE  SHARE, DMABUF: no descriptor is free in the process, or the
+ *            system
+ *   EOPNOTSUPP  the kernel has no dma-bufs
  *   E2BIG    the struct is larger than the kernel's and its tail is not 0, or
  *            it is larger than a page
  *   EFAULT   a pointer is bad; nothing was allocated or freed
@@ -279,6 +282,14 @@ struct buddy_share {
 	__s32 out_fd;
 };
 
+/*
+ * BUDDY_IOC_DMABUF takes a struct buddy_share, too; its descriptor is a dma-buf.
+ * Drivers attach to it and get the block as one contiguous range. It can be mapped
+ * like a block fd; bracket accesses by DMA_BUF_IOCTL_SYNC where a device uses the
+ * block at the same time. With BUDDY_SHARE_READ_ONLY devices may only read: the
+ * driver that maps it for more gets EACCES.
+ */
+
 /**
  * struct buddy_block_info - BUDDY_IOC_BLOCK: on a block fd alone, what it is
  * @size: sizeof(struct buddy_block_info)
@@ -300,5 +311,6 @@ struct buddy_block_info {
 #define BUDDY_IOC_EXTENTS	_IOWR(BUDDY_IOC_TYPE, 0x84, struct buddy_extents)
 #define BUDDY_IOC_SHARE		_IOWR(BUDDY_IOC_TYPE, 0x85, struct buddy_share)
 #define BUDDY_IOC_BLOCK		_IOWR(BUDDY_IOC_TYPE, 0x86, struct buddy_block_info)
+#define BUDDY_IOC_DMABUF	_IOWR(BUDDY_IOC_TYPE, 0x8a, struct buddy_share)
 
 #endif /* _UAPI_LINUX_BUDDY_H */

@@ -1,0 +1,242 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * dmabuf.c - a block as a dma-buf, for devices.
+ *
+ * The dma-buf holds a block file (share.c), and that the block. Owns the tables of
+ * the devices that have the block mapped: one contiguous range, or one a piece,
+ * cut where an entry of a table is full. Its mmap() is that of the block file.
+ *
+ * Pages are not pinned for a device: the block is there as long as the dma-buf,
+ * and that as long as an attachment.
+ */
+#include <linux/dma-buf.h>
+#include <linux/dma-mapping.h>
+#include <linux/module.h>
+#include <linux/mutex.h>
+#include <linux/scatterlist.h>
+#include <linux/slab.h>
+
+#include "buddy.h"
+#include "compat.h"
+
+/* The length of an entry is an unsigned int; keep the next one aligned. */
+#define ENTRY_PAGES	((u32)((UINT_MAX - BUDDY_UNIT + 1) >> PAGE_SHIFT))
+
+/**
+ * struct buddy_export - a block as a dma-buf
+ * @file: the block file, which keeps the block
+ * @block: the block
+ * @writable: devices may write, too
+ * @lock: protects @mapped; inside the dma-buf's reservation lock
+ * @mapped: tables of devices that have the block mapped
+ */
+struct buddy_export {
+	struct file *file;
+	struct buddy_block *block;
+	bool writable;
+	struct mutex lock;	/* protects @mapped */
+	struct list_head mapped;
+};
+
+/**
+ * struct buddy_table - a block as one device sees it
+ * @sgt: addresses for the device
+ * @device: the device
+ * @entry: in export->mapped
+ */
+struct buddy_table {
+	struct sg_table sgt;
+	struct device *device;
+	struct list_head entry;
+};
+
+static u32 nr_entries(const struct buddy_block *block)
+{
+	return DIV_ROUND_UP(block->pages, ENTRY_PAGES);
+}
+
+static void fill_entries(struct sg_table *sgt, const struct buddy_block *block)
+{
+	struct scatterlist *sg;
+	u32 at = 0;
+	int i;
+
+	for_each_sgtable_sg(sgt, sg, i) {
+		u32 n = min(block->pages - at, ENTRY_PAGES);
+
+		sg_set_page(sg, buddy_region_page(block->region, block->first + at),
+			    n << PAGE_SHIFT, 0);
+		at += n;
+	}
+}
+
+static struct sg_table *buddy_dmabuf_map(struct dma_buf_attachment *attachment,
+					 enum dma_data_direction direction)
+{
+	struct buddy_export *export = attachment->dmabuf->priv;
+	struct buddy_table *table;
+	int err;
+
+	if (!export->writable && direction != DMA_TO_DEVICE)
+		return ERR_PTR(-EACCES);
+	table = kzalloc(sizeof(*table), GFP_KERNEL_ACCOUNT);
+	if (!table)
+		return ERR_PTR(-ENOMEM);
+	table->device = attachment->dev;
+	err = sg_alloc_table(&table->sgt, nr_entries(export->block), GFP_KERNEL);
+	if (err)
+		goto free_table;
+	fill_entries(&table->sgt, export->block);
+	err = dma_map_sgtable(table->device, &table->sgt, direction, 0);
+	if (err)
+		goto free_entries;
+	mutex_lock(&export->lock);
+	list_add(&table->entry, &export->mapped);
+	mutex_unlock(&export->lock);
+	return &table->sgt;
+
+free_entries:
+	sg_free_table(&table->sgt);
+free_table:
+	kfree(table);
+	return ERR_PTR(err);
+}
+
+static void buddy_dmabuf_unmap(struct dma_buf_attachment *attachment,
+			       struct sg_table *sgt,
+			       enum dma_data_direction direction)
+{
+	struct buddy_export *export = attachment->dmabuf->priv;
+	struct buddy_table *table = container_of(sgt, struct buddy_table, sgt);
+
+	mutex_lock(&export->lock);
+	list_del(&table->entry);
+	mutex_unlock(&export->lock);
+	dma_unmap_sgtable(table->device, sgt, direction, 0);
+	sg_free_table(sgt);
+	kfree(table);
+}
+
+static int buddy_dmabuf_begin(struct dma_buf *dmabuf,
+			      enum dma_data_direction direction)
+{
+	struct buddy_export *export = dmabuf->priv;
+	struct buddy_table *table;
+
+	mutex_lock(&export->lock);
+	list_for_each_entry(table, &export->mapped, entry)
+		dma_sync_sgtable_for_cpu(table->device, &table->sgt, direction);
+	mutex_unlock(&export->lock);
+	return 0;
+}
+
+static int buddy_dmabuf_end(struct dma_buf *dmabuf,
+			    enum dma_data_direction direction)
+{
+	struct buddy_export *export = dmabuf->priv;
+	struct buddy_table *table;
+
+	mutex_lock(&export->lock);
+	list_for_each_entry(table, &export->mapped, entry)
+		dma_sync_sgtable_for_device(table->device, &table->sgt, direction);
+	mutex_unlock(&export->lock);
+	return 0;
+}
+
+static int buddy_dmabuf_mmap(struct dma_buf *dmabuf, struct vm_area_struct *vma)
+{
+	struct buddy_export *export = dmabuf->priv;
+	int err = buddy_block_mmap(export->file, vma);
+
+	/* Its address space is where the way back looks for mappings. */
+	if (!err)
+		vma_set_file(vma, export->file);
+	return err;
+}
+
+/* Never highmem: ZONE_NORMAL and below. */
+static int buddy_dmabuf_vmap(struct dma_buf *dmabuf, struct iosys_map *map)
+{
+	struct buddy_export *export = dmabuf->priv;
+	struct buddy_block *block = export->block;
+
+	iosys_map_set_vaddr(map, page_address(buddy_region_page(block->region,
+								block->first)));
+	return 0;
+}
+
+static void buddy_dmabuf_release(struct dma_buf *dmabuf)
+{
+	struct buddy_export *export = dmabuf->priv;
+
+	fput(export->file);
+	mutex_destroy(&export->lock);
+	kfree(export);
+}
+
+static const struct dma_buf_ops buddy_dmabuf_ops = {
+	.map_dma_buf	= buddy_dmabuf_map,
+	.unmap_dma_buf	= buddy_dmabuf_unmap,
+	.begin_cpu_access = buddy_dmabuf_begin,
+	.end_cpu_access	= buddy_dmabuf_end,
+	.mmap		= buddy_dmabuf_mmap,
+	.vmap		= buddy_dmabuf_vmap,
+	.release	= buddy_dmabuf_release,
+};
+
+static struct dma_buf *export_dmabuf(struct buddy_export *export)
+{
+	DEFINE_DMA_BUF_EXPORT_INFO(info);
+
+	info.ops = &buddy_dmabuf_ops;
+	info.size = buddy_bytes(export->block->pages);
+	info.flags = export->writable ? O_RDWR : O_RDONLY;
+	info.priv = export;
+	return dma_buf_export(&info);
+}
+
+/**
+ * buddy_dmabuf_file() - a new dma-buf for a block
+ * @block: the block; on success the caller's reference is the file's
+ * @writable: it may be mapped for writing, and written by devices
+ *
+ * Return: its file, not yet in any table; or a negative errno.
+ */
+struct file *buddy_dmabuf_file(struct buddy_block *block, bool writable)
+{
+	struct buddy_export *export = kzalloc(sizeof(*export), GFP_KERNEL_ACCOUNT);
+	struct dma_buf *dmabuf;
+	int err;
+
+	if (!export)
+		return ERR_PTR(-ENOMEM);
+	mutex_init(&export->lock);
+	INIT_LIST_HEAD(&export->mapped);
+	export->block = block;
+	export->writable = writable;
+	/* for the block file: the caller keeps its own where this fails */
+	buddy_block_get(block);
+	export->file = buddy_share_file(block, writable);
+	if (IS_ERR(export->file)) {
+		err = PTR_ERR(export->file);
+		goto put_block;
+	}
+	dmabuf = export_dmabuf(export);
+	if (IS_ERR(dmabuf)) {
+		err = PTR_ERR(dmabuf);
+		fput(export->file);
+		goto free_export;
+	}
+	/* A device writes without a fault. */
+	WRITE_ONCE(block->touched, true);
+	buddy_block_put(block);
+	return dmabuf->file;
+
+put_block:
+	buddy_block_put(block);
+free_export:
+	kfree(export);
+	return ERR_PTR(err);
+}
+
+MODULE_IMPORT_NS("DMA_BUF");

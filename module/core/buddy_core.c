@@ -131,20 +131,27 @@ static inline void node_mark(struct buddy_core *core, u32 order, u32 offset)
 	word_of(core, order, offset)->used |= bit_of(order, offset);
 }
 
-/* Marks the nodes of a block as used; all but the last one go on. */
-static void block_mark(struct buddy_core *core, u32 offset, u32 size)
+static inline void node_unmark(struct buddy_core *core, u32 order, u32 offset)
 {
-	if (size & (size - 1))
-		core->cut++;
-	while (size & (size - 1)) {
-		u32 order = buddy_log2(size);
+	struct buddy_word *word = word_of(core, order, offset);
 
-		word_of(core, order, offset)->used |= bit_of(order, offset);
+	word->used &= ~bit_of(order, offset);
+	word->free &= ~bit_of(order, offset);
+}
+
+/* Marks the nodes of a block as used; all but the last one go on. */
+static void block_mark(struct buddy_core *core, u32 offset, u32 end)
+{
+	u32 order = largest_node(offset, end);
+
+	core->cut += offset + (1u << order) != end;
+	while (offset + (1u << order) != end) {
+		node_mark(core, order, offset);
 		word_of(core, order, offset)->free |= bit_of(order, offset);
 		offset += 1u << order;
-		size -= 1u << order;
+		order = largest_node(offset, end);
 	}
-	node_mark(core, buddy_ctz32(size), offset);
+	node_mark(core, order, offset);
 }
 
 /* Sizes that are no power of two, and explicit alignments. */
@@ -184,7 +191,7 @@ static noinline long alloc_cut(struct buddy_core *core, u32 size, u32 align)
 		node_insert(core, k, at);
 		at += 1u << k;
 	}
-	block_mark(core, offset, size);
+	block_mark(core, offset, offset + size);
 	account_taken(core, size);
 	core->allocs++;
 	return offset;
@@ -232,74 +239,95 @@ long buddy_core_alloc(struct buddy_core *core, u32 size, u32 align)
  * Free
  */
 
-/*
- * Frees the node (order, at) and merges it upwards. @rest, with the bits of the
- * nodes of the block that precede it, tells which of them it merged with.
- * Return: the bits that are left.
- */
-static inline u32 node_free(struct buddy_core *core, u32 order, u32 at, u32 rest)
+/* Frees the node (order, at) and merges it upwards. */
+static inline void node_free(struct buddy_core *core, u32 order, u32 at)
 {
 	u32 unit = 1u << order;
 
-	while (node_claim(core, order, unit, at ^ unit) || rest & unit) {
-		rest &= ~unit;
+	while (node_claim(core, order, unit, at ^ unit)) {
 		at &= ~unit;
 		unit <<= 1;
 		order++;
 	}
 	node_insert(core, order, at);
-	return rest;
 }
 
 /* Is exactly this range a block? @size is not 0. */
 static bool block_exists(const struct buddy_core *core, u32 offset, u32 size)
 {
-	u32 order = buddy_log2(size), rest = size;
+	u32 end = offset + size, order;
 
 	if (offset >= core->granules || size > core->granules - offset ||
-	    offset & ((1u << order) - 1) ||
-	    predecessor(core, order, offset) != BUDDY_CORE_ORDERS)
+	    predecessor(core, offset) != BUDDY_CORE_ORDERS)
 		return false;
-	for (; rest & (rest - 1); rest -= 1u << order) {
-		order = buddy_log2(rest);
+	for (;; offset += 1u << order) {
+		order = largest_node(offset, end);
+		if (offset + (1u << order) == end)
+			break;
 		if (!node_goes_on(core, order, offset))
 			return false;
-		offset += 1u << order;
 	}
-	order = buddy_ctz32(rest);
 	return node_is_used(core, order, offset) &&
 	       !node_goes_on(core, order, offset);
 }
 
-static void block_unmark(struct buddy_core *core, u32 offset, u32 size)
+/* The order of the largest node that ends at @end and starts from @offset on. */
+static u32 last_node(u32 offset, u32 end)
 {
-	for (u32 rest = size; rest; rest &= rest - 1) {
-		u32 order = buddy_ctz32(rest);
-		u32 at = offset + (rest & (rest - 1));
+	u32 order = buddy_log2(end - offset);
 
-		word_of(core, order, at)->used &= ~bit_of(order, at);
-		word_of(core, order, at)->free &= ~bit_of(order, at);
+	return buddy_ctz32(end) < order ? buddy_ctz32(end) : order;
+}
+
+static void block_unmark(struct buddy_core *core, u32 offset, u32 end)
+{
+	u32 order = largest_node(offset, end);
+
+	core->cut -= offset + (1u << order) != end;
+	for (; offset < end; offset += 1u << order) {
+		order = largest_node(offset, end);
+		node_unmark(core, order, offset);
 	}
-	if (size & (size - 1))
-		core->cut--;
+}
+
+/*
+ * Frees the last node of a block offset .. end and merges it upwards, with nodes
+ * of the block that precede it, too. Return: the end of what is left.
+ */
+static inline u32 last_node_free(struct buddy_core *core, u32 offset, u32 end)
+{
+	u32 order = last_node(offset, end);
+	u32 unit = 1u << order, at = end - unit;
+
+	node_unmark(core, order, at);
+	end = at;
+	for (;;) {
+		if (at & unit && end == at && at > offset &&
+		    last_node(offset, end) == order) {
+			end -= unit;
+			node_unmark(core, order, end);
+		} else if (!node_claim(core, order, unit, at ^ unit)) {
+			break;
+		}
+		at &= ~unit;
+		unit <<= 1;
+		order++;
+	}
+	node_insert(core, order, at);
+	return end;
 }
 
 static noinline int free_cut(struct buddy_core *core, u32 offset, u32 size)
 {
-	u32 rest;
+	u32 end = offset + size;
 
 	if (!size || !block_exists(core, offset, size)) {
 		core->bad_frees++;
 		return -EINVAL;
 	}
-	block_unmark(core, offset, size);
-	/* The last and smallest node first: it may merge with the one before. */
-	for (rest = size; rest;) {
-		u32 order = buddy_ctz32(rest);
-
-		rest &= rest - 1;
-		rest = node_free(core, order, offset + rest, rest);
-	}
+	core->cut -= 1u << last_node(offset, end) != size;
+	while (end > offset)
+		end = last_node_free(core, offset, end);
 	core->free += size;
 	core->frees++;
 	return 0;
@@ -308,7 +336,7 @@ static noinline int free_cut(struct buddy_core *core, u32 offset, u32 size)
 /* Apart, so that a free that merges nothing needs few registers. */
 static noinline int free_merged(struct buddy_core *core, u32 order, u32 offset)
 {
-	node_free(core, order, offset, 0);
+	node_free(core, order, offset);
 	return 0;
 }
 
@@ -318,16 +346,16 @@ int buddy_core_free(struct buddy_core *core, u32 offset, u32 size)
 	u32 order, buddy = offset ^ size;
 
 	buddy_assert_owned(core);
-	if (unlikely(!is_single_node(size)))
+	if (unlikely(!is_single_node(size) || offset & (size - 1)))
 		return free_cut(core, offset, size);
 	order = buddy_ctz32(size);
-	if (unlikely(offset >= core->granules || offset & (size - 1)))
+	if (unlikely(offset >= core->granules))
 		goto bad;
 	word = word_of(core, order, offset);
 	if (unlikely(!bit_test(word->used & ~word->free, order, offset)))
 		goto bad;
 	/* Not the last node of a larger block? */
-	if (core->cut && predecessor(core, order, offset) != BUDDY_CORE_ORDERS)
+	if (core->cut && predecessor(core, offset) != BUDDY_CORE_ORDERS)
 		goto bad;
 	word->used &= ~bit_of(order, offset);
 	core->free += size;
@@ -349,36 +377,27 @@ bad:
 
 int buddy_core_divide(struct buddy_core *core, u32 offset, u32 size, u32 first)
 {
-	u32 second = size - first;
-
 	buddy_assert_owned(core);
-	if (!first || first >= size || !block_exists(core, offset, size) ||
-	    (offset + first) & ((1u << order_of(second)) - 1))
+	if (!first || first >= size || !block_exists(core, offset, size))
 		return -EINVAL;
-	block_unmark(core, offset, size);
-	block_mark(core, offset, first);
-	block_mark(core, offset + first, second);
+	block_unmark(core, offset, offset + size);
+	block_mark(core, offset, offset + first);
+	block_mark(core, offset + first, offset + size);
 	core->allocs++;
 	return 0;
 }
 
-int buddy_core_reserve(struct buddy_core *core, u32 offset, u32 size)
+int buddy_core_take(struct buddy_core *core, u32 offset, u32 size)
 {
-	u32 end, order;
-
 	buddy_assert_owned(core);
 	if (!size || offset >= core->granules || size > core->granules - offset)
 		return -EINVAL;
-	end = offset + size;
-	if (!range_is_free(core, offset, end))
+	if (!range_is_free(core, offset, offset + size))
 		return -EBUSY;
-	range_take(core, offset, end);
-	for (; offset < end; offset += 1u << order) {
-		order = largest_node(offset, end);
-		block_mark(core, offset, 1u << order);
-	}
+	range_take(core, offset, offset + size);
+	block_mark(core, offset, offset + size);
 	account_taken(core, size);
-	core->reserved += size;
+	core->allocs++;
 	return 0;
 }
 

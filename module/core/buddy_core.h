@@ -9,9 +9,10 @@
  * Terms
  *   order    a node of order k covers 2^k granules, at a multiple of 2^k
  *   node     a position of the implicit complete binary tree: (order, index)
- *   block    what alloc() returned: an offset and a size, exact to the granule.
- *            A block is the sequence of nodes given by the binary digits of its
- *            size, the largest first; a size of 2^k is one node
+ *   block    what alloc() or take() gave: an offset and a size, exact to the
+ *            granule. A block is a sequence of nodes, each the largest that fits;
+ *            for alloc() these are the binary digits of the size, the largest
+ *            first, and a size of 2^k is one node
  *   slot     per order, one free node kept in the header and not in the bitmap
  *   map      per order, the other free nodes: a bitmap with 64-ary summaries
  *
@@ -23,8 +24,8 @@
  *     always coalesced, so the set of free nodes is a function of the set of
  *     free granules alone.
  *   - alloc() and free() do at most a constant amount of work per order (there
- *     are at most 32), times the number of nodes of the block where the size is
- *     not a power of two.
+ *     are at most 32), times the number of nodes of the block (at most 62) where
+ *     the size is not a power of two.
  *   - free() accepts exactly the (offset, size) pairs that are allocated. Every
  *     other pair is refused and changes nothing.
  *
@@ -78,11 +79,11 @@ struct buddy_map {
  * @low_water: the least that @free ever was
  * @slot: lowest free node (see @slot_mask), else a bound: below all of map[k]
  * @map: the bitmaps, one an order
- * @allocs: successful calls of alloc(); allocs - frees blocks exist
+ * @allocs: successful calls of alloc(), take() and divide(); allocs - frees blocks
+ *          exist
  * @frees: successful calls of free()
  * @fails: calls of alloc() that found no memory
  * @bad_frees: calls of free() that were refused
- * @reserved: granules taken by reserve(), for ever
  * @owner: lockdep map of the lock that serialises all calls, or NULL
  *
  * Read-only for the owner, under its lock.
@@ -99,7 +100,6 @@ struct buddy_core {
 	u64 frees;
 	u64 fails;
 	u64 bad_frees;
-	u32 reserved;
 	struct lockdep_map *owner;
 	struct buddy_map map[BUDDY_CORE_ORDERS];
 };
@@ -108,7 +108,7 @@ struct buddy_core {
  * struct buddy_extent - a free node or a whole block
  * @offset: first granule
  * @size: granules
- * @used: a block (or reserved), not a free node
+ * @used: a block, not a free node
  */
 struct buddy_extent {
 	u32 offset;
@@ -182,25 +182,24 @@ int buddy_core_free(struct buddy_core *core, u32 offset, u32 size);
  * @size: of the block
  * @first: size of the first of the two; the rest is the second
  *
- * The second must be naturally aligned, as every block is: a last granule alone
- * always is. Nothing becomes free.
+ * Nothing becomes free.
  *
  * Return: 0; -EINVAL where there is no such block or no such division.
  */
 int buddy_core_divide(struct buddy_core *core, u32 offset, u32 size, u32 first);
 
 /**
- * buddy_core_reserve() - take a range out of service, for ever
+ * buddy_core_take() - allocate this very range
  * @core: the tree
- * @offset: first granule
+ * @offset: first granule, at any alignment
  * @size: granules, 1 or more
  *
- * For memory that must never be handed out (absent, poisoned).
+ * For blocks that grow where they are, and memory that must never be handed out.
  *
  * Return: 0; -EINVAL (not a range of the tree); -EBUSY (a part is in use;
  * nothing was taken).
  */
-int buddy_core_reserve(struct buddy_core *core, u32 offset, u32 size);
+int buddy_core_take(struct buddy_core *core, u32 offset, u32 size);
 
 /**
  * buddy_core_find() - the free node or block that a granule lies in

@@ -9,10 +9,10 @@ static u32 block_rest(const struct buddy_core *core, u32 order, u32 offset)
 {
 	u32 end = offset + (1u << order);
 
-	while (order && node_goes_on(core, order, end - (1u << order))) {
-		do
+	while (node_goes_on(core, order, end - (1u << order))) {
+		order = buddy_ctz32(end);
+		while (order && !node_is_used(core, order, end))
 			order--;
-		while (order && !node_is_used(core, order, end));
 		end += 1u << order;
 	}
 	return end - offset;
@@ -38,7 +38,7 @@ int buddy_core_find(const struct buddy_core *core, u32 offset,
 		if (node_is_used(core, order, offset >> order << order))
 			break;
 	start = offset >> order << order;
-	while ((before = predecessor(core, order, start)) != BUDDY_CORE_ORDERS) {
+	while ((before = predecessor(core, start)) != BUDDY_CORE_ORDERS) {
 		order = before;
 		start -= 1u << order;
 	}

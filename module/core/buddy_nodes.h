@@ -159,14 +159,13 @@ static inline bool node_goes_on(const struct buddy_core *core, u32 order,
 
 /*
  * The order of the node that ends at @offset and goes on there, or
- * BUDDY_CORE_ORDERS. Nodes of a block shrink, so it is larger than the node at
- * @offset, whose order is @order.
+ * BUDDY_CORE_ORDERS.
  */
-static inline u32 predecessor(const struct buddy_core *core, u32 order, u32 offset)
+static inline u32 predecessor(const struct buddy_core *core, u32 offset)
 {
-	u32 above = (offset & -offset) >> order >> 1;
+	u32 above = offset & -offset;
 
-	for (u32 p = order + 1; above; p++, above >>= 1)
+	for (u32 p = 0; above; p++, above >>= 1)
 		if (node_goes_on(core, p, offset - (1u << p)))
 			return p;
 	return BUDDY_CORE_ORDERS;

@@ -149,6 +149,32 @@ static void random_free(struct buddy_core *core, struct naive *naive,
 	held[i] = held[--*nr_held];
 }
 
+static void random_take(struct buddy_core *core, struct naive *naive,
+			struct held *held, u32 *nr_held)
+{
+	u32 offset = below(naive->granules);
+	u32 size = 1 + below(naive->granules - offset);
+	bool want = naive_take(naive, offset, size);
+
+	expect_eq(buddy_core_take(core, offset, size), want ? 0 : -EBUSY);
+	if (want)
+		held[(*nr_held)++] = (struct held){ offset, size };
+}
+
+static void random_divide(struct buddy_core *core, struct held *held, u32 *nr_held)
+{
+	struct held *h = &held[below(*nr_held)];
+	u32 first = below(h->size + 1);
+	bool good = first && first < h->size;
+
+	expect_eq(buddy_core_divide(core, h->offset, h->size, first),
+		  good ? 0 : -EINVAL);
+	if (!good)
+		return;
+	held[(*nr_held)++] = (struct held){ h->offset + first, h->size - first };
+	h->size = first;
+}
+
 /* Any pair that is not held must be refused. */
 static void random_bad_free(struct buddy_core *core, const struct held *held,
 			    u32 nr_held)
@@ -177,10 +203,14 @@ static void random_tree(u64 ops)
 	u32 nr_held = 0, keep = 1 + below(naive.granules);
 
 	for (u64 i = 0; i < ops && !tap_failures; i++) {
-		u32 dice = below(8);
+		u32 dice = below(10);
 
 		if (!dice)
 			random_bad_free(&core, held, nr_held);
+		else if (dice == 8)
+			random_take(&core, &naive, held, &nr_held);
+		else if (dice == 9 && nr_held)
+			random_divide(&core, held, &nr_held);
 		else if (naive_free_granules(&naive) >= keep / (1 + dice % 2))
 			random_alloc(&core, &naive, held, &nr_held);
 		else if (nr_held)

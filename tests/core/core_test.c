@@ -190,7 +190,7 @@ static void above_the_largest_node(void)
 	expect_sound();
 	expect_eq(buddy_core_free(&core, 0, 64), -EINVAL);
 	expect_eq(buddy_core_free(&core, 0, 70), 0);
-	expect_eq(buddy_core_reserve(&core, 66, 1), 0);
+	expect_eq(buddy_core_take(&core, 66, 1), 0);
 	expect_eq(buddy_core_alloc(&core, 70, 0), -ENOMEM);
 	expect_eq(buddy_core_alloc(&core, 66, 0), 0);
 	expect_sound();
@@ -265,38 +265,79 @@ static void division(void)
 		expect_eq(core.allocs, core.frees);
 		expect_sound();
 	}
-	/* the second would not be aligned */
-	start(64);
-	expect_eq(buddy_core_alloc(&core, 11, 0), 0);
-	for (u32 first = 1; first < 11; first++)
-		if (first != 8 && first != 10)
-			expect_eq(buddy_core_divide(&core, 0, 11, first), -EINVAL);
-	expect_eq(buddy_core_divide(&core, 0, 11, 8), 0);
-	expect_eq(buddy_core_free(&core, 8, 3), 0);
-	expect_sound();
+	/* at any place, and the two parts again */
+	for (u32 first = 1; first < 37; first++) {
+		start(64);
+		expect_eq(buddy_core_alloc(&core, 37, 0), 0);
+		expect_eq(buddy_core_divide(&core, 0, 37, first), 0);
+		expect_extent(36, first, 37 - first, true);
+		expect_sound();
+		if (first < 36) {
+			expect_eq(buddy_core_divide(&core, first, 37 - first, 1), 0);
+			expect_eq(buddy_core_free(&core, first, 1), 0);
+			expect_eq(buddy_core_free(&core, first + 1, 36 - first), 0);
+		} else {
+			expect_eq(buddy_core_free(&core, first, 1), 0);
+		}
+		expect_sound();
+		expect_eq(buddy_core_free(&core, 0, first), 0);
+		expect_eq(core.cut, 0);
+		expect_eq(buddy_core_largest(&core), 64);
+		expect_sound();
+	}
 }
 
-static void reservation(void)
+/* Every range of a small tree: taken, found, refused in every other shape, freed. */
+static void every_range(void)
+{
+	for (u32 offset = 0; offset < 20; offset++) {
+		for (u32 size = 1; size <= 20 - offset; size++) {
+			start(20);
+			expect_eq(buddy_core_take(&core, offset, size), 0);
+			expect_eq(core.free, 20 - size);
+			expect_extent(offset, offset, size, true);
+			expect_extent(offset + size - 1, offset, size, true);
+			expect_sound();
+			for (u32 at = 0; at < 20; at++)
+				for (u32 n = 1; n <= 20; n++)
+					if (at != offset || n != size)
+						expect_eq(buddy_core_free(&core, at, n),
+							  -EINVAL);
+			expect_eq(buddy_core_free(&core, offset, size), 0);
+			expect_eq(core.cut, 0);
+			expect_eq(core.free, 20);
+			expect_eq(buddy_core_largest(&core), 16);
+			expect_sound();
+		}
+	}
+}
+
+static void taking(void)
 {
 	static const u32 order[] = { 12, 8, 9, 10, 11, 0, 1, 2, 3, 4, 5, 6, 7 };
 
 	start(100);
-	expect_eq(buddy_core_reserve(&core, 0, 0), -EINVAL);
-	expect_eq(buddy_core_reserve(&core, 100, 1), -EINVAL);
-	expect_eq(buddy_core_reserve(&core, 99, 2), -EINVAL);
-	expect_eq(buddy_core_reserve(&core, 13, 30), 0);
+	expect_eq(buddy_core_take(&core, 0, 0), -EINVAL);
+	expect_eq(buddy_core_take(&core, 100, 1), -EINVAL);
+	expect_eq(buddy_core_take(&core, 99, 2), -EINVAL);
+	expect_eq(buddy_core_take(&core, 13, 30), 0);
 	expect_eq(core.free, 70);
-	expect_eq(core.reserved, 30);
 	expect_sound();
-	expect_eq(buddy_core_reserve(&core, 42, 2), -EBUSY);
-	expect_eq(buddy_core_reserve(&core, 8, 6), -EBUSY);
-	expect_eq(buddy_core_reserve(&core, 0, 16), -EBUSY);
-	expect_eq(core.reserved, 30);
+	expect_eq(buddy_core_take(&core, 42, 2), -EBUSY);
+	expect_eq(buddy_core_take(&core, 8, 6), -EBUSY);
+	expect_eq(buddy_core_take(&core, 0, 16), -EBUSY);
+	expect_eq(core.allocs, 1);
 	expect_sound();
-	expect_eq(buddy_core_reserve(&core, 43, 57), 0);
+	expect_eq(buddy_core_take(&core, 43, 57), 0);
 	for (u32 i = 0; i < 13; i++)
 		expect_eq(buddy_core_alloc(&core, 1, 0), order[i]);
 	expect_eq(buddy_core_alloc(&core, 1, 0), -ENOMEM);
+	expect_sound();
+	/* the neighbours are two blocks, not one */
+	expect_eq(buddy_core_free(&core, 13, 87), -EINVAL);
+	expect_eq(buddy_core_free(&core, 13, 30), 0);
+	expect_eq(buddy_core_free(&core, 43, 57), 0);
+	expect_eq(core.free, 87);
 	expect_sound();
 }
 
@@ -494,7 +535,8 @@ int main(void)
 		{ "bad frees are refused", bad_frees },
 		{ "bad frees of exact sizes are refused", bad_frees_of_cut_blocks },
 		{ "divide", division },
-		{ "reserve", reservation },
+		{ "take", taking },
+		{ "every range", every_range },
 		{ "walk", walk },
 		{ "counters", counters },
 		{ "fragmentation index of large trees", fragmentation_of_large_trees },

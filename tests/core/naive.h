@@ -92,6 +92,16 @@ static inline long naive_alloc(struct naive *n, unsigned int size,
 	return found;
 }
 
+/* Takes this very range; false where a part is in use. */
+static inline bool naive_take(struct naive *n, unsigned int offset,
+			      unsigned int size)
+{
+	if (n->used & naive_range(offset, size))
+		return false;
+	n->used |= naive_range(offset, size);
+	return true;
+}
+
 static inline void naive_free(struct naive *n, unsigned int offset,
 			      unsigned int size)
 {

@@ -52,7 +52,26 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	for (size_t i = 1; i + 2 < len; i += 3) {
 		u32 size = data[i + 1], other = data[i + 2];
 
-		if (data[i] % 3 == 0) {
+		if (data[i] % 5 == 3 && size && other < naive.granules &&
+		    size <= naive.granules - other) {
+			bool want = naive_take(&naive, other, size);
+
+			MUST(buddy_core_take(&core, other, size) ==
+			     (want ? 0 : -EBUSY));
+			if (want)
+				held[nr++] = (struct block){ other, size };
+		} else if (data[i] % 5 == 4 && nr) {
+			struct block *b = &held[other % nr];
+			bool want = size && size < b->size;
+
+			MUST(buddy_core_divide(&core, b->offset, b->size, size) ==
+			     (want ? 0 : -EINVAL));
+			if (want) {
+				held[nr++] = (struct block){ b->offset + size,
+							     b->size - size };
+				b->size = size;
+			}
+		} else if (data[i] % 5 == 0) {
 			u32 align = other % 2 ? 1u << (other >> 1) % 9 : 0;
 			long got = buddy_core_alloc(&core, size, align);
 
@@ -65,7 +84,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 			MUST(got == (want < 0 ? -ENOMEM : want));
 			if (got >= 0)
 				held[nr++] = (struct block){ (u32)got, size };
-		} else if (data[i] % 3 == 1 && nr) {
+		} else if (data[i] % 5 == 1 && nr) {
 			free_one(&core, &naive, held, &nr, other);
 		} else if (!is_held(held, nr, other, size)) {
 			MUST(buddy_core_free(&core, other, size) == -EINVAL);

@@ -387,6 +387,19 @@ int buddy_core_divide(struct buddy_core *core, u32 offset, u32 size, u32 first)
 	return 0;
 }
 
+int buddy_core_join(struct buddy_core *core, u32 offset, u32 first, u32 second)
+{
+	buddy_assert_owned(core);
+	if (!first || !second || !block_exists(core, offset, first) ||
+	    !block_exists(core, offset + first, second))
+		return -EINVAL;
+	block_unmark(core, offset, offset + first);
+	block_unmark(core, offset + first, offset + first + second);
+	block_mark(core, offset, offset + first + second);
+	core->frees++;
+	return 0;
+}
+
 int buddy_core_take(struct buddy_core *core, u32 offset, u32 size)
 {
 	buddy_assert_owned(core);

@@ -81,7 +81,7 @@ struct buddy_map {
  * @map: the bitmaps, one an order
  * @allocs: successful calls of alloc(), take() and divide(); allocs - frees blocks
  *          exist
- * @frees: successful calls of free()
+ * @frees: successful calls of free() and join()
  * @fails: calls of alloc() that found no memory
  * @bad_frees: calls of free() that were refused
  * @owner: lockdep map of the lock that serialises all calls, or NULL
@@ -187,6 +187,17 @@ int buddy_core_free(struct buddy_core *core, u32 offset, u32 size);
  * Return: 0; -EINVAL where there is no such block or no such division.
  */
 int buddy_core_divide(struct buddy_core *core, u32 offset, u32 size, u32 first);
+
+/**
+ * buddy_core_join() - make one block of two that are neighbours
+ * @core: the tree
+ * @offset: of the first
+ * @first: its size
+ * @second: size of the one that starts where the first ends
+ *
+ * Return: 0; -EINVAL where one of them is no block.
+ */
+int buddy_core_join(struct buddy_core *core, u32 offset, u32 first, u32 second);
 
 /**
  * buddy_core_take() - allocate this very range

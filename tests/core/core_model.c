@@ -175,6 +175,23 @@ static void random_divide(struct buddy_core *core, struct held *held, u32 *nr_he
 	h->size = first;
 }
 
+/* One of those held with the one that follows, if there is one. */
+static void random_join(struct buddy_core *core, struct held *held, u32 *nr_held)
+{
+	struct held *h = &held[below(*nr_held)];
+
+	for (u32 i = 0; i < *nr_held; i++) {
+		if (held[i].offset != h->offset + h->size)
+			continue;
+		expect_eq(buddy_core_join(core, h->offset, h->size,
+					  held[i].size), 0);
+		h->size += held[i].size;
+		held[i] = held[--*nr_held];
+		return;
+	}
+	expect_eq(buddy_core_join(core, h->offset, h->size, 1), -EINVAL);
+}
+
 /* Any pair that is not held must be refused. */
 static void random_bad_free(struct buddy_core *core, const struct held *held,
 			    u32 nr_held)
@@ -203,7 +220,7 @@ static void random_tree(u64 ops)
 	u32 nr_held = 0, keep = 1 + below(naive.granules);
 
 	for (u64 i = 0; i < ops && !tap_failures; i++) {
-		u32 dice = below(10);
+		u32 dice = below(11);
 
 		if (!dice)
 			random_bad_free(&core, held, nr_held);
@@ -211,6 +228,8 @@ static void random_tree(u64 ops)
 			random_take(&core, &naive, held, &nr_held);
 		else if (dice == 9 && nr_held)
 			random_divide(&core, held, &nr_held);
+		else if (dice == 10 && nr_held)
+			random_join(&core, held, &nr_held);
 		else if (naive_free_granules(&naive) >= keep / (1 + dice % 2))
 			random_alloc(&core, &naive, held, &nr_held);
 		else if (nr_held)

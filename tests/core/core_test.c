@@ -287,6 +287,28 @@ static void division(void)
 	}
 }
 
+static void joining(void)
+{
+	start(64);
+	expect_eq(buddy_core_take(&core, 3, 10), 0);
+	expect_eq(buddy_core_take(&core, 13, 7), 0);
+	expect_eq(buddy_core_join(&core, 3, 0, 10), -EINVAL);
+	expect_eq(buddy_core_join(&core, 3, 10, 0), -EINVAL);
+	expect_eq(buddy_core_join(&core, 3, 9, 7), -EINVAL);
+	expect_eq(buddy_core_join(&core, 3, 10, 6), -EINVAL);
+	expect_eq(buddy_core_join(&core, 13, 7, 1), -EINVAL);
+	expect_sound();
+	expect_eq(buddy_core_join(&core, 3, 10, 7), 0);
+	expect_extent(13, 3, 17, true);
+	expect_sound();
+	expect_eq(buddy_core_free(&core, 3, 10), -EINVAL);
+	expect_eq(buddy_core_free(&core, 3, 17), 0);
+	expect_eq(core.allocs, core.frees);
+	expect_eq(core.cut, 0);
+	expect_eq(buddy_core_largest(&core), 64);
+	expect_sound();
+}
+
 /* Every range of a small tree: taken, found, refused in every other shape, freed. */
 static void every_range(void)
 {
@@ -535,6 +557,7 @@ int main(void)
 		{ "bad frees are refused", bad_frees },
 		{ "bad frees of exact sizes are refused", bad_frees_of_cut_blocks },
 		{ "divide", division },
+		{ "join", joining },
 		{ "take", taking },
 		{ "every range", every_range },
 		{ "walk", walk },

@@ -136,6 +136,53 @@ void buddy_arena_adopt(struct buddy_file *file, struct buddy_unit *unit,
 	unit_account(unit, (s32)pages - (s32)BUDDY_UNIT_PAGES);
 }
 
+/* The unit is cut up no more; its place in the region's tree is the caller's. */
+static void unit_leave(struct buddy_unit *unit)
+{
+	unit_account(unit, unit->core.free);
+	list_del_init(&unit->arena);
+	list_del_init(&unit->owned);
+	unit->region->units[unit->number] = NULL;
+}
+
+/**
+ * buddy_arena_take() - one more range of a unit is a block's
+ * @unit: the unit
+ * @at: first page in the unit
+ * @pages: length
+ *
+ * With region->lock.
+ *
+ * Return: 0, or -EBUSY where a part is in use, or beyond the unit.
+ */
+int buddy_arena_take(struct buddy_unit *unit, u32 at, u32 pages)
+{
+	lockdep_assert_held(&unit->region->lock);
+	if (buddy_core_take(&unit->core, at, pages))
+		return -EBUSY;
+	unit_account(unit, pages);
+	return 0;
+}
+
+/**
+ * buddy_arena_dissolve() - a unit becomes a whole unit of the block that is alone
+ * in it
+ * @block: has a tail, which starts the unit; nothing else is in that
+ *
+ * With region->lock. The unit stays taken in the region's tree.
+ *
+ * Return: the unit, for buddy_unit_destroy() without the lock.
+ */
+struct buddy_unit *buddy_arena_dissolve(struct buddy_block *block)
+{
+	struct buddy_unit *unit = block->tail;
+
+	lockdep_assert_held(&block->region->lock);
+	unit_leave(unit);
+	block->tail = NULL;
+	return unit;
+}
+
 /**
  * buddy_arena_free() - the tail of a block is free
  * @block: nobody can reach it, and it is zero
@@ -157,10 +204,7 @@ struct buddy_unit *buddy_arena_free(struct buddy_block *block)
 	unit_account(unit, -(s32)pages);
 	if (unit->core.free < BUDDY_UNIT_PAGES)
 		return NULL;
-	unit_account(unit, BUDDY_UNIT_PAGES);
-	list_del_init(&unit->arena);
-	list_del_init(&unit->owned);
-	region->units[unit->number] = NULL;
+	unit_leave(unit);
 	WARN_ON_ONCE(buddy_core_free(&region->core, unit->number, 1));
 	return unit;
 }

@@ -50,6 +50,23 @@ struct buddy_block *buddy_block_at(struct buddy_region *region, u32 page)
 	return node ? rb_entry(node, struct buddy_block, node) : NULL;
 }
 
+/**
+ * buddy_block_insert() - a block has a place from now on
+ * @block: first and pages are set; no other block has one of these pages
+ *
+ * With region->lock.
+ */
+void buddy_block_insert(struct buddy_block *block)
+{
+	struct buddy_region *region = block->region;
+
+	lockdep_assert_held(&region->lock);
+	/* places of blocks that are not free never collide */
+	rb_find_add(&block->node, &region->blocks, by_place);
+	region->nr_blocks++;
+	region->allocs++;
+}
+
 /*
  * Takes whole units from the region's tree, and where the block has a tail one
  * more, which @unit then is.
@@ -96,10 +113,7 @@ static long block_place(struct buddy_block *block, u32 align,
 	if (!err) {
 		if (block->tail == *unit)
 			*unit = NULL;
-		/* places of blocks that are not free never collide */
-		rb_find_add(&block->node, &region->blocks, by_place);
-		region->nr_blocks++;
-		region->allocs++;
+		buddy_block_insert(block);
 	}
 	help->looks = region->looks;
 	spin_unlock(&region->lock);

@@ -20,9 +20,9 @@
  *       reference test of a block in it writes
  *       i_mmap_rwsem of the file's inode (unmap_mapping_range)
  *     xa_lock of file->handles
- *     region->lock (spinlock)
+ *       region->lock (spinlock)
  *
- * Neither spinlock is held while the other is taken. region->lock is held for a
+ * region->lock is held for a
  * time bounded by the number of orders, the depth of one red-black tree, and the
  * number of threads that look at freed blocks. Nothing is allocated, zeroed, or copied to
  * or from a user under either.
@@ -264,6 +264,8 @@ long buddy_arena_alloc(struct buddy_file *file, struct buddy_block *block,
 void buddy_arena_adopt(struct buddy_file *file, struct buddy_unit *unit,
 		       u32 number, struct buddy_block *block);
 struct buddy_unit *buddy_arena_free(struct buddy_block *block);
+int buddy_arena_take(struct buddy_unit *unit, u32 at, u32 pages);
+struct buddy_unit *buddy_arena_dissolve(struct buddy_block *block);
 u32 buddy_arena_largest(struct buddy_file *file);
 void buddy_arena_init(struct buddy_file *file);
 void buddy_arena_abandon(struct buddy_file *file);
@@ -283,6 +285,7 @@ void buddy_block_get(struct buddy_block *block);
 void buddy_block_put(struct buddy_block *block);
 struct buddy_block *buddy_block_find(struct buddy_file *file, u64 first,
 				     u64 pages);
+void buddy_block_insert(struct buddy_block *block);
 struct buddy_block *buddy_block_at(struct buddy_region *region, u32 page);
 int buddy_handle_reserve(struct buddy_file *file, u32 *handle);
 void buddy_handle_cancel(struct buddy_file *file, u32 handle);
@@ -291,6 +294,10 @@ void buddy_handle_publish(struct buddy_file *file, u32 handle,
 struct buddy_block *buddy_handle_get(struct buddy_file *file, u32 handle);
 int buddy_handle_free(struct buddy_file *file, u32 handle);
 void buddy_handle_free_all(struct buddy_file *file);
+
+/* resize.c */
+int buddy_block_trim(struct buddy_file *file, u32 handle, u32 pages);
+int buddy_block_grow(struct buddy_file *file, u32 handle, u32 pages);
 
 /**
  * struct buddy_help - how far an allocation has helped; zero at its start

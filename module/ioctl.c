@@ -36,6 +36,7 @@ struct buddy_call {
 		struct buddy_extents extents;
 		struct buddy_share share;
 		struct buddy_block_info block_info;
+		struct buddy_resize resize;
 	} u;
 };
 
@@ -204,6 +205,34 @@ static int do_dmabuf(struct buddy_call *call)
 	return share_as(call, buddy_dmabuf_file);
 }
 
+/* TRIM and GROW: @change does it. */
+static int resize_by(struct buddy_call *call,
+		     int (*change)(struct buddy_file *file, u32 handle, u32 pages))
+{
+	const struct buddy_resize *resize = &call->u.resize;
+	struct buddy_request request = {
+		.length = resize->length,
+		.shift = PAGE_SHIFT,
+		.limit = call->file->region->pages,
+	};
+	int err;
+
+	if (resize->flags || resize->reserved)
+		return -EINVAL;
+	err = buddy_request_check(&request);
+	return err ?: change(call->file, resize->handle, request.granules);
+}
+
+static int do_trim(struct buddy_call *call)
+{
+	return resize_by(call, buddy_block_trim);
+}
+
+static int do_grow(struct buddy_call *call)
+{
+	return resize_by(call, buddy_block_grow);
+}
+
 static int do_block(struct buddy_call *call)
 {
 	if (call->u.block_info.flags)
@@ -251,6 +280,8 @@ static const struct buddy_op node_ops[] = {
 	BUDDY_OP(BUDDY_IOC_EXTENTS, do_extents, struct buddy_extents,
 		 out_next, false),
 	BUDDY_OP(BUDDY_IOC_SHARE, do_share, struct buddy_share, out_fd, true),
+	BUDDY_OP(BUDDY_IOC_TRIM, do_trim, struct buddy_resize, length, true),
+	BUDDY_OP(BUDDY_IOC_GROW, do_grow, struct buddy_resize, length, true),
 	BUDDY_OP(BUDDY_IOC_DMABUF, do_dmabuf, struct buddy_share, out_fd, true),
 };
 

@@ -156,9 +156,10 @@ static void handles(void)
 
 /*
  * Struct sizes: short, exact, long with a zero tail, long with a tail that is
- * not, far too long.
+ * not, far too long. @names_handle: one that there is not.
  */
-static void lengths_of(unsigned long command, size_t exact, void *fill)
+static void lengths_of(unsigned long command, size_t exact, void *fill,
+		       bool names_handle)
 {
 	/* at the end of a page, the next one not mapped: no byte too far */
 	char *page = mmap(NULL, 3 * PAGE, PROT_READ | PROT_WRITE,
@@ -181,10 +182,7 @@ static void lengths_of(unsigned long command, size_t exact, void *fill)
 		memcpy(at, &size, sizeof(size));
 		int err = call(fd, command, at);
 
-		/* those that name a handle, which is none */
-		expect_eq(err, command == BUDDY_IOC_FREE ||
-			       command == BUDDY_IOC_SHARE ||
-			       command == BUDDY_IOC_DMABUF ? -ENOENT : 0);
+		expect_eq(err, names_handle ? -ENOENT : 0);
 		memcpy(&size, at, sizeof(size));
 		expect_eq(size, exact + more);
 		if (command == BUDDY_IOC_ALLOC) {
@@ -226,14 +224,17 @@ static void struct_lengths(void)
 		.count = 4,
 	};
 	struct buddy_share share = { .handle = 99999 };
+	struct buddy_resize resize = { .handle = 99999, .length = PAGE };
 
-	lengths_of(BUDDY_IOC_SHARE, sizeof(share), &share);
-	lengths_of(BUDDY_IOC_DMABUF, sizeof(share), &share);
-	lengths_of(BUDDY_IOC_INFO, sizeof(i), &i);
-	lengths_of(BUDDY_IOC_ALLOC, sizeof(a), &a);
-	lengths_of(BUDDY_IOC_FREE, sizeof(f), &f);
-	lengths_of(BUDDY_IOC_STATS, sizeof(s), &s);
-	lengths_of(BUDDY_IOC_EXTENTS, sizeof(x), &x);
+	lengths_of(BUDDY_IOC_INFO, sizeof(i), &i, false);
+	lengths_of(BUDDY_IOC_ALLOC, sizeof(a), &a, false);
+	lengths_of(BUDDY_IOC_FREE, sizeof(f), &f, true);
+	lengths_of(BUDDY_IOC_STATS, sizeof(s), &s, false);
+	lengths_of(BUDDY_IOC_EXTENTS, sizeof(x), &x, false);
+	lengths_of(BUDDY_IOC_SHARE, sizeof(share), &share, true);
+	lengths_of(BUDDY_IOC_DMABUF, sizeof(share), &share, true);
+	lengths_of(BUDDY_IOC_TRIM, sizeof(resize), &resize, true);
+	lengths_of(BUDDY_IOC_GROW, sizeof(resize), &resize, true);
 }
 
 /* The reply cannot be written: nothing may stay allocated. */
@@ -260,7 +261,8 @@ static void unknown_commands(void)
 		if (nr >= _IOC_NR(BUDDY_IOC_INFO) &&
 		    nr <= _IOC_NR(BUDDY_IOC_SHARE))
 			continue;
-		if (nr == _IOC_NR(BUDDY_IOC_DMABUF))
+		if (nr >= _IOC_NR(BUDDY_IOC_TRIM) &&
+		    nr <= _IOC_NR(BUDDY_IOC_DMABUF))
 			continue;
 		expect_eq(call(fd, _IOC(3, BUDDY_IOC_TYPE, nr, 64), arg), -ENOTTY);
 	}

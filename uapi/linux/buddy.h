@@ -23,13 +23,16 @@
  *   EINVAL   a member is wrong: length 0, an alignment that is no power of two
  *            or above out_max_align, an unknown flag, a reserved member that
  *            is not 0, a size below the first version of the struct
- *   EFBIG    the length is above the whole region and can never be served
+ *   EFBIG    the length can never be served: it is above the whole region, or
+ *            GROW would leave the region or a small block's unit
  *   ENOMEM   no memory now: the region has no free range of this length (the
- *            reply says what it has), or the kernel has none for the handle
+ *            reply of ALLOC says what it has), what follows the block is not free
+ *            (GROW), or the kernel has none for the handle
+ *   EBUSY    TRIM, GROW: the block is mapped, or has a block fd or a dma-buf
  *   ENOENT   no such handle in this open file: never issued, freed, or another
  *            open file's
- *   EBADF    the file is not open for writing (ALLOC, FREE, SHARE and DMABUF
- *            need that)
+ *   EBADF    the file is not open for writing, which all commands need but INFO,
+ *            STATS, EXTENTS and BLOCK
  *   EMFILE, ENFILE  SHARE, DMABUF: no descriptor is free in the process, or the
  *            system
  *   EOPNOTSUPP  the kernel has no dma-bufs
@@ -304,6 +307,29 @@ struct buddy_block_info {
 	__aligned_u64 out_features;
 };
 
+/**
+ * struct buddy_resize - BUDDY_IOC_TRIM, BUDDY_IOC_GROW: another length, in place
+ * @size: sizeof(struct buddy_resize)
+ * @handle: of the block
+ * @flags: must be 0
+ * @reserved: must be 0
+ * @length: bytes that the block is to have, 1 or more; rounded up to out_granule.
+ *          For TRIM not above, for GROW not below what it has
+ *
+ * TRIM gives the end of a block back; GROW adds what follows it, if that is free.
+ * Offset, handle and contents stay; what GROW adds is zero. Both only while nothing
+ * but the handle refers to the block: it must not be mapped, nor have a block fd or
+ * a dma-buf. A block below 2 MiB grows within the unit of 2 MiB that it lies in, and
+ * beyond that if it starts it. A block that has grown is aligned as it was before.
+ */
+struct buddy_resize {
+	__u32 size;
+	__u32 handle;
+	__u32 flags;
+	__u32 reserved;
+	__aligned_u64 length;
+};
+
 #define BUDDY_IOC_INFO		_IOWR(BUDDY_IOC_TYPE, 0x80, struct buddy_info)
 #define BUDDY_IOC_ALLOC		_IOWR(BUDDY_IOC_TYPE, 0x81, struct buddy_alloc)
 #define BUDDY_IOC_FREE		_IOWR(BUDDY_IOC_TYPE, 0x82, struct buddy_free)
@@ -311,6 +337,8 @@ struct buddy_block_info {
 #define BUDDY_IOC_EXTENTS	_IOWR(BUDDY_IOC_TYPE, 0x84, struct buddy_extents)
 #define BUDDY_IOC_SHARE		_IOWR(BUDDY_IOC_TYPE, 0x85, struct buddy_share)
 #define BUDDY_IOC_BLOCK		_IOWR(BUDDY_IOC_TYPE, 0x86, struct buddy_block_info)
+#define BUDDY_IOC_TRIM		_IOWR(BUDDY_IOC_TYPE, 0x88, struct buddy_resize)
+#define BUDDY_IOC_GROW		_IOWR(BUDDY_IOC_TYPE, 0x89, struct buddy_resize)
 #define BUDDY_IOC_DMABUF	_IOWR(BUDDY_IOC_TYPE, 0x8a, struct buddy_share)
 
 #endif /* _UAPI_LINUX_BUDDY_H */

@@ -8,6 +8,7 @@
  */
 #include <linux/file.h>
 #include <linux/nospec.h>
+#include <linux/sched/signal.h>
 #include <linux/uaccess.h>
 
 #include "buddy.h"
@@ -37,6 +38,7 @@ struct buddy_call {
 		struct buddy_share share;
 		struct buddy_block_info block_info;
 		struct buddy_resize resize;
+		struct buddy_batch batch;
 	} u;
 };
 
@@ -75,17 +77,6 @@ static int do_info(struct buddy_call *call)
 	return call_reply(call);
 }
 
-static int alloc_reply(struct buddy_call *call, struct buddy_block *block,
-		       u32 handle)
-{
-	struct buddy_alloc *alloc = &call->u.alloc;
-
-	alloc->out_length = buddy_bytes(block->pages);
-	alloc->out_offset = BUDDY_MMAP_BASE + buddy_bytes(block->first);
-	alloc->out_handle = handle;
-	return call_reply(call);
-}
-
 /* No memory: the reply says what there is. */
 static int alloc_shortage(struct buddy_call *call)
 {
@@ -93,10 +84,13 @@ static int alloc_shortage(struct buddy_call *call)
 	return call_reply(call) ?: -ENOMEM;
 }
 
-static int do_alloc(struct buddy_call *call)
+/*
+ * ALLOC up to its reply: @alloc is filled, and the block and its handle are there,
+ * but not published.
+ */
+static int alloc_prepare(struct buddy_file *file, struct buddy_alloc *alloc,
+			 struct buddy_block **block)
 {
-	struct buddy_alloc *alloc = &call->u.alloc;
-	struct buddy_file *file = call->file;
 	struct buddy_request request = {
 		.length = alloc->length,
 		.align = alloc->align,
@@ -105,8 +99,6 @@ static int do_alloc(struct buddy_call *call)
 		.shift = PAGE_SHIFT,
 		.limit = file->region->pages,
 	};
-	struct buddy_block *block;
-	u32 handle;
 	int err;
 
 	if (alloc->flags & ~BUDDY_ALLOC_POW2 || alloc->reserved)
@@ -119,29 +111,135 @@ static int do_alloc(struct buddy_call *call)
 		.length = alloc->length,
 		.align = alloc->align,
 	};
-
-	err = buddy_handle_reserve(file, &handle);
+	err = buddy_handle_reserve(file, &alloc->out_handle);
 	if (err)
-		return alloc_shortage(call);
-	block = buddy_block_alloc(file, request.granules, request.granule_align);
-	if (IS_ERR(block)) {
-		err = PTR_ERR(block);
-		buddy_handle_cancel(file, handle);
-		return err == -ENOMEM ? alloc_shortage(call) : err;
+		return err;
+	*block = buddy_block_alloc(file, request.granules, request.granule_align);
+	if (IS_ERR(*block)) {
+		buddy_handle_cancel(file, alloc->out_handle);
+		alloc->out_handle = 0;
+		return PTR_ERR(*block);
 	}
-	err = alloc_reply(call, block, handle);
+	alloc->out_length = buddy_bytes((*block)->pages);
+	alloc->out_offset = BUDDY_MMAP_BASE + buddy_bytes((*block)->first);
+	return 0;
+}
+
+/* @err: of the reply. The block is the caller's, or it never was. */
+static int alloc_finish(struct buddy_file *file, u32 handle,
+			struct buddy_block *block, int err)
+{
 	if (err) {
 		buddy_handle_cancel(file, handle);
 		buddy_block_put(block);
-		return err;
+	} else {
+		buddy_handle_publish(file, handle, block);
 	}
-	buddy_handle_publish(file, handle, block);
-	return 0;
+	return err;
+}
+
+static int do_alloc(struct buddy_call *call)
+{
+	struct buddy_alloc *alloc = &call->u.alloc;
+	struct buddy_block *block;
+	int err = alloc_prepare(call->file, alloc, &block);
+	u32 handle = alloc->out_handle;
+
+	if (err)
+		return err == -ENOMEM ? alloc_shortage(call) : err;
+	return alloc_finish(call->file, handle, block, call_reply(call));
 }
 
 static int do_free(struct buddy_call *call)
 {
 	return buddy_handle_free(call->file, call->u.free.handle);
+}
+
+static void batch_shortage(struct buddy_call *call)
+{
+	struct buddy_batch *batch = &call->u.batch;
+	struct buddy_alloc alloc;
+
+	buddy_stats_shortage(call->file, &alloc);
+	batch->out_free = alloc.out_free;
+	batch->out_largest = alloc.out_largest;
+	batch->out_returning = alloc.out_returning;
+}
+
+static int batch_alloc(struct buddy_file *file, struct buddy_batch_entry *entry,
+		       struct buddy_batch_entry __user *user)
+{
+	struct buddy_alloc alloc = {
+		.flags = entry->flags,
+		.length = entry->length,
+		.align = entry->align,
+		.reserved = entry->reserved,
+	};
+	struct buddy_block *block;
+	int err = alloc_prepare(file, &alloc, &block);
+
+	if (err)
+		return err;
+	entry->out_length = alloc.out_length;
+	entry->out_offset = alloc.out_offset;
+	entry->handle = alloc.out_handle;
+	if (copy_to_user(user, entry, sizeof(*entry)))
+		err = -EFAULT;
+	return alloc_finish(file, alloc.out_handle, block, err);
+}
+
+static int batch_free(struct buddy_file *file,
+		      const struct buddy_batch_entry *entry)
+{
+	if (entry->flags || entry->length || entry->align || entry->reserved)
+		return -EINVAL;
+	return buddy_handle_free(file, entry->handle);
+}
+
+static int batch_one(struct buddy_file *file, const struct buddy_batch *batch,
+		     u32 i)
+{
+	struct buddy_batch_entry __user *user =
+		u64_to_user_ptr(batch->entries + (u64)i * batch->entry_size);
+	struct buddy_batch_entry entry;
+	int err = copy_struct_from_user(&entry, sizeof(entry), user,
+					batch->entry_size);
+
+	if (err)
+		return err;
+	switch (entry.op) {
+	case BUDDY_BATCH_ALLOC:
+		return batch_alloc(file, &entry, user);
+	case BUDDY_BATCH_FREE:
+		return batch_free(file, &entry);
+	}
+	return -EINVAL;
+}
+
+static int do_batch(struct buddy_call *call)
+{
+	struct buddy_batch *batch = &call->u.batch;
+	int err;
+
+	if (batch->flags || batch->reserved || !batch->count ||
+	    batch->count > BUDDY_BATCH_MAX || batch->entry_size > PAGE_SIZE ||
+	    batch->entry_size < sizeof(struct buddy_batch_entry))
+		return -EINVAL;
+	batch->out_done = 0;
+	batch->out_free = batch->out_largest = batch->out_returning = 0;
+	/* Before anything is done: can the reply be written? */
+	err = call_reply(call);
+	while (!err && batch->out_done < batch->count) {
+		if (fatal_signal_pending(current))
+			err = -EINTR;
+		else
+			err = batch_one(call->file, batch, batch->out_done);
+		batch->out_done += !err;
+		cond_resched();
+	}
+	if (err == -ENOMEM)
+		batch_shortage(call);
+	return call_reply(call) ?: err;
 }
 
 static int do_stats(struct buddy_call *call)
@@ -280,6 +378,7 @@ static const struct buddy_op node_ops[] = {
 	BUDDY_OP(BUDDY_IOC_EXTENTS, do_extents, struct buddy_extents,
 		 out_next, false),
 	BUDDY_OP(BUDDY_IOC_SHARE, do_share, struct buddy_share, out_fd, true),
+	BUDDY_OP(BUDDY_IOC_BATCH, do_batch, struct buddy_batch, out_returning, true),
 	BUDDY_OP(BUDDY_IOC_TRIM, do_trim, struct buddy_resize, length, true),
 	BUDDY_OP(BUDDY_IOC_GROW, do_grow, struct buddy_resize, length, true),
 	BUDDY_OP(BUDDY_IOC_DMABUF, do_dmabuf, struct buddy_share, out_fd, true),

@@ -224,6 +224,12 @@ static void struct_lengths(void)
 		.count = 4,
 	};
 	struct buddy_share share = { .handle = 99999 };
+	struct buddy_batch_entry entry = { .op = BUDDY_BATCH_FREE, .handle = 99999 };
+	struct buddy_batch batch = {
+		.entries = (uintptr_t)&entry,
+		.count = 1,
+		.entry_size = sizeof(entry),
+	};
 	struct buddy_resize resize = { .handle = 99999, .length = PAGE };
 
 	lengths_of(BUDDY_IOC_INFO, sizeof(i), &i, false);
@@ -233,6 +239,7 @@ static void struct_lengths(void)
 	lengths_of(BUDDY_IOC_EXTENTS, sizeof(x), &x, false);
 	lengths_of(BUDDY_IOC_SHARE, sizeof(share), &share, true);
 	lengths_of(BUDDY_IOC_DMABUF, sizeof(share), &share, true);
+	lengths_of(BUDDY_IOC_BATCH, sizeof(batch), &batch, true);
 	lengths_of(BUDDY_IOC_TRIM, sizeof(resize), &resize, true);
 	lengths_of(BUDDY_IOC_GROW, sizeof(resize), &resize, true);
 }
@@ -261,7 +268,7 @@ static void unknown_commands(void)
 		if (nr >= _IOC_NR(BUDDY_IOC_INFO) &&
 		    nr <= _IOC_NR(BUDDY_IOC_SHARE))
 			continue;
-		if (nr >= _IOC_NR(BUDDY_IOC_TRIM) &&
+		if (nr >= _IOC_NR(BUDDY_IOC_BATCH) &&
 		    nr <= _IOC_NR(BUDDY_IOC_DMABUF))
 			continue;
 		expect_eq(call(fd, _IOC(3, BUDDY_IOC_TYPE, nr, 64), arg), -ENOTTY);

@@ -38,7 +38,8 @@
  *   EOPNOTSUPP  the kernel has no dma-bufs
  *   E2BIG    the struct is larger than the kernel's and its tail is not 0, or
  *            it is larger than a page
- *   EFAULT   a pointer is bad; nothing was allocated or freed
+ *   EFAULT   a pointer is bad; nothing was allocated or freed (BATCH: by the
+ *            operation at which it was found)
  *   EINTR    killed while waiting for memory that was on its way back
  *   ENOTTY   no such command for this file
  *   EACCES   open() without permission for the node; mmap() with PROT_EXEC, or
@@ -307,6 +308,65 @@ struct buddy_block_info {
 	__aligned_u64 out_features;
 };
 
+#define BUDDY_BATCH_MAX		1024
+
+/* What an entry of a batch does */
+#define BUDDY_BATCH_ALLOC	1
+#define BUDDY_BATCH_FREE	2
+
+/**
+ * struct buddy_batch_entry - one operation of a batch
+ * @op: BUDDY_BATCH_ALLOC, BUDDY_BATCH_FREE
+ * @flags: as for ALLOC; for FREE 0
+ * @length: as for ALLOC; for FREE 0
+ * @align: as for ALLOC; for FREE 0
+ * @out_length: by ALLOC; FREE writes nothing
+ * @out_offset: by ALLOC
+ * @handle: FREE: of the block; ALLOC: written, ignored on entry
+ * @reserved: must be 0
+ */
+struct buddy_batch_entry {
+	__u32 op;
+	__u32 flags;
+	__aligned_u64 length;
+	__aligned_u64 align;
+	__aligned_u64 out_length;
+	__aligned_u64 out_offset;
+	__u32 handle;
+	__u32 reserved;
+};
+
+/**
+ * struct buddy_batch - BUDDY_IOC_BATCH: many ALLOCs and FREEs in one call
+ * @size: sizeof(struct buddy_batch)
+ * @flags: must be 0
+ * @entries: address of an array of struct buddy_batch_entry
+ * @count: its length, 1 to BUDDY_BATCH_MAX
+ * @entry_size: sizeof(struct buddy_batch_entry)
+ * @out_done: operations done, the first ones of the array
+ * @reserved: must be 0
+ * @out_free: with ENOMEM, as in struct buddy_alloc
+ * @out_largest: with ENOMEM, as in struct buddy_alloc
+ * @out_returning: with ENOMEM, as in struct buddy_alloc
+ *
+ * Operations are done in the order of the array. The call ends with the first one
+ * that fails, and with its errno; those before it (out_done) stay done, it and those
+ * after it have done nothing. Each operation is one for itself: others may allocate
+ * and free in between.
+ */
+struct buddy_batch {
+	__u32 size;
+	__u32 flags;
+	__aligned_u64 entries;
+	__u32 count;
+	__u32 entry_size;
+	__u32 out_done;
+	__u32 reserved;
+	__aligned_u64 out_free;
+	__aligned_u64 out_largest;
+	__aligned_u64 out_returning;
+};
+
 /**
  * struct buddy_resize - BUDDY_IOC_TRIM, BUDDY_IOC_GROW: another length, in place
  * @size: sizeof(struct buddy_resize)
@@ -337,6 +397,7 @@ struct buddy_resize {
 #define BUDDY_IOC_EXTENTS	_IOWR(BUDDY_IOC_TYPE, 0x84, struct buddy_extents)
 #define BUDDY_IOC_SHARE		_IOWR(BUDDY_IOC_TYPE, 0x85, struct buddy_share)
 #define BUDDY_IOC_BLOCK		_IOWR(BUDDY_IOC_TYPE, 0x86, struct buddy_block_info)
+#define BUDDY_IOC_BATCH		_IOWR(BUDDY_IOC_TYPE, 0x87, struct buddy_batch)
 #define BUDDY_IOC_TRIM		_IOWR(BUDDY_IOC_TYPE, 0x88, struct buddy_resize)
 #define BUDDY_IOC_GROW		_IOWR(BUDDY_IOC_TYPE, 0x89, struct buddy_resize)
 #define BUDDY_IOC_DMABUF	_IOWR(BUDDY_IOC_TYPE, 0x8a, struct buddy_share)

@@ -1,0 +1,315 @@
+// SPDX-License-Identifier: MIT
+/*
+ * batch_test.c - BATCH: all or a prefix, which is reported; wrong entries one at a
+ * time. Needs root and the module.
+ */
+#define _GNU_SOURCE
+#include <signal.h>
+
+#include "harness.h"
+
+#define MAX	BUDDY_BATCH_MAX
+
+static int fd;
+static uint64_t region;
+
+static struct buddy_batch_entry entries[MAX + 1];
+
+static struct buddy_batch_entry an_alloc(uint64_t length)
+{
+	return (struct buddy_batch_entry){
+		.op = BUDDY_BATCH_ALLOC,
+		.length = length,
+	};
+}
+
+static struct buddy_batch_entry a_free(uint32_t handle)
+{
+	return (struct buddy_batch_entry){
+		.op = BUDDY_BATCH_FREE,
+		.handle = handle,
+	};
+}
+
+static struct buddy_batch batch_of(void *array, uint32_t count)
+{
+	return (struct buddy_batch){
+		.size = sizeof(struct buddy_batch),
+		.entries = (uintptr_t)array,
+		.count = count,
+		.entry_size = sizeof(struct buddy_batch_entry),
+	};
+}
+
+/* Return: 0 or a negative errno; *done: operations done. */
+static int run(uint32_t count, uint32_t *done)
+{
+	struct buddy_batch b = batch_of(entries, count);
+	int err = call(fd, BUDDY_IOC_BATCH, &b);
+
+	*done = b.out_done;
+	return err;
+}
+
+/* What the first @count entries allocated is freed, by a batch. */
+static void free_all(uint32_t count)
+{
+	uint32_t done;
+
+	for (uint32_t i = 0; i < count; i++)
+		entries[i] = a_free(entries[i].handle);
+	if (count)
+		expect_eq(run(count, &done), 0);
+	expect(wait_free(fd, region, 5));
+}
+
+static void all(void)
+{
+	uint32_t done;
+
+	for (uint32_t i = 0; i < MAX; i++)
+		entries[i] = an_alloc((1 + i % 7) * PAGE);
+	expect_eq(run(MAX, &done), 0);
+	expect_eq(done, MAX);
+	expect_eq(get_stats(fd).out_blocks, MAX);
+	for (uint32_t i = 0; i < MAX; i++) {
+		struct buddy_alloc a = {
+			.out_length = entries[i].out_length,
+			.out_offset = entries[i].out_offset,
+		};
+		char *p = map_block(fd, &a);
+
+		expect_eq(a.out_length, (1 + i % 7) * PAGE);
+		expect(p != MAP_FAILED);
+		if (p == MAP_FAILED)
+			break;
+		expect(!*p);
+		*p = 1;
+		munmap(p, a.out_length);
+	}
+	free_all(MAX);
+	expect_eq(done, MAX);
+	expect_eq(get_stats(fd).out_blocks, 0);
+}
+
+/* Freed and allocated again in one call, aligned and as a power of two. */
+static void mixed(void)
+{
+	uint32_t done;
+
+	entries[0] = an_alloc(region);
+	expect_eq(run(1, &done), 0);
+	entries[0] = a_free(entries[0].handle);
+	entries[1] = an_alloc(3 * PAGE);
+	entries[1].align = MIB;
+	entries[2] = an_alloc(3 * PAGE);
+	entries[2].flags = BUDDY_ALLOC_POW2;
+	expect_eq(run(3, &done), 0);
+	expect_eq(done, 3);
+	expect_eq(entries[1].out_offset % MIB, 0);
+	expect_eq(entries[2].out_length, 4 * PAGE);
+	entries[0] = entries[1];
+	entries[1] = entries[2];
+	free_all(2);
+}
+
+/* Five good ones, then one that is wrong, then one that must not be done. */
+static void prefix(struct buddy_batch_entry wrong, int error)
+{
+	uint32_t done;
+
+	for (int i = 0; i < 7; i++)
+		entries[i] = an_alloc(PAGE);
+	entries[5] = wrong;
+	entries[6].handle = 4711;
+	expect_eq(run(7, &done), error);
+	expect_eq(done, 5);
+	expect_eq(get_stats(fd).out_blocks, 5);
+	expect_eq(entries[6].handle, 4711);
+	free_all(5);
+}
+
+static void prefixes(void)
+{
+	struct buddy_batch_entry e;
+
+	prefix(an_alloc(0), -EINVAL);
+	prefix(an_alloc(region + 1), -EFBIG);
+	prefix(an_alloc(region), -ENOMEM);
+	e = an_alloc(PAGE);
+	e.flags = 1u << 31;
+	prefix(e, -EINVAL);
+	e = an_alloc(PAGE);
+	e.align = 3;
+	prefix(e, -EINVAL);
+	e = an_alloc(PAGE);
+	e.reserved = 1;
+	prefix(e, -EINVAL);
+	for (uint32_t op = 0; op < 5; op++) {
+		if (op == BUDDY_BATCH_ALLOC || op == BUDDY_BATCH_FREE)
+			continue;
+		e = an_alloc(PAGE);
+		e.op = op;
+		prefix(e, -EINVAL);
+	}
+	prefix(a_free(0), -ENOENT);
+	prefix(a_free(UINT32_MAX), -ENOENT);
+	e = a_free(1);
+	e.flags = 1;
+	prefix(e, -EINVAL);
+	e = a_free(1);
+	e.length = 1;
+	prefix(e, -EINVAL);
+	e = a_free(1);
+	e.align = 1;
+	prefix(e, -EINVAL);
+	e = a_free(1);
+	e.reserved = 1;
+	prefix(e, -EINVAL);
+}
+
+static void shortage(void)
+{
+	struct buddy_batch b = batch_of(entries, 2);
+
+	entries[0] = an_alloc(region / 2);
+	entries[1] = an_alloc(region);
+	expect_eq(call(fd, BUDDY_IOC_BATCH, &b), -ENOMEM);
+	expect_eq(b.out_done, 1);
+	expect_eq(b.out_free, region / 2);
+	expect_eq(b.out_largest, region / 2);
+	expect_eq(b.out_returning, 0);
+	free_all(1);
+}
+
+static void wrong_calls(void)
+{
+	struct buddy_batch b;
+	int ro = open("/dev/buddy", O_RDONLY);
+
+	entries[0] = an_alloc(PAGE);
+	for (int i = 0; i < 6; i++) {
+		b = batch_of(entries, 1);
+		if (i == 0)
+			b.flags = 1;
+		if (i == 1)
+			b.reserved = 1;
+		if (i == 2)
+			b.count = 0;
+		if (i == 3)
+			b.count = MAX + 1;
+		if (i == 4)
+			b.entry_size = sizeof(entries[0]) - 1;
+		if (i == 5)
+			b.entry_size = PAGE + 1;
+		expect_eq(call(fd, BUDDY_IOC_BATCH, &b), -EINVAL);
+	}
+	b = batch_of(NULL, 1);
+	expect_eq(call(fd, BUDDY_IOC_BATCH, &b), -EFAULT);
+	expect_eq(b.out_done, 0);
+	b = batch_of((void *)(UINTPTR_MAX - 100), 4);
+	expect_eq(call(fd, BUDDY_IOC_BATCH, &b), -EFAULT);
+	b = batch_of(entries, 1);
+	expect_eq(call(ro, BUDDY_IOC_BATCH, &b), -EBADF);
+	expect_eq(get_stats(fd).out_blocks, 0);
+	close(ro);
+}
+
+/* Entries of a newer header: longer, and what is not known is 0. */
+static void longer_entries(void)
+{
+	struct {
+		struct buddy_batch_entry e;
+		uint64_t more;
+	} longer[2] = { { an_alloc(PAGE), 0 }, { an_alloc(PAGE), 0 } };
+	struct buddy_batch b = batch_of(longer, 2);
+
+	b.entry_size = sizeof(longer[0]);
+	expect_eq(call(fd, BUDDY_IOC_BATCH, &b), 0);
+	expect(longer[0].e.handle != longer[1].e.handle);
+	for (int i = 0; i < 2; i++)
+		longer[i].e = a_free(longer[i].e.handle);
+	longer[1].more = 1;
+	expect_eq(call(fd, BUDDY_IOC_BATCH, &b), -E2BIG);
+	expect_eq(b.out_done, 1);
+	expect_eq(free_block(fd, longer[1].e.handle), 0);
+}
+
+/* An array that ends where no page is; one that cannot be written. */
+static void bad_pages(void)
+{
+	char *page = mmap(NULL, 2 * PAGE, PROT_READ | PROT_WRITE,
+			  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	struct buddy_batch_entry *e = (void *)(page + PAGE - 3 * sizeof(*e));
+	struct buddy_batch *where, b = batch_of(e, 5);
+
+	for (int i = 0; i < 3; i++)
+		e[i] = an_alloc(PAGE);
+	munmap(page + PAGE, PAGE);
+	expect_eq(call(fd, BUDDY_IOC_BATCH, &b), -EFAULT);
+	expect_eq(b.out_done, 3);
+	memcpy(entries, e, 3 * sizeof(*e));
+	free_all(3);
+
+	for (int i = 0; i < 3; i++)
+		e[i] = an_alloc(PAGE);
+	mprotect(page, PAGE, PROT_READ);
+	b = batch_of(e, 3);
+	expect_eq(call(fd, BUDDY_IOC_BATCH, &b), -EFAULT);
+	expect_eq(b.out_done, 0);
+	expect_eq(get_stats(fd).out_blocks, 0);
+
+	/* the reply itself */
+	mprotect(page, PAGE, PROT_READ | PROT_WRITE);
+	where = (void *)page;
+	*where = batch_of(entries, 1);
+	entries[0] = an_alloc(PAGE);
+	mprotect(page, PAGE, PROT_READ);
+	expect_eq(call(fd, BUDDY_IOC_BATCH, where), -EFAULT);
+	expect_eq(get_stats(fd).out_blocks, 0);
+	munmap(page, PAGE);
+}
+
+/* Killed amid batches, some of them waiting for memory. */
+static void killed(void)
+{
+	for (int round = 0; round < 20; round++) {
+		pid_t pid = fork();
+		int status;
+
+		if (!pid) {
+			fd = device_open();
+			for (;;) {
+				uint32_t done;
+
+				for (uint32_t i = 0; i < MAX; i++)
+					entries[i] = an_alloc((1 + i % 50) * PAGE);
+				run(MAX, &done);
+				for (uint32_t i = 0; i < done; i++)
+					entries[i] = a_free(entries[i].handle);
+				run(done, &done);
+			}
+		}
+		usleep(5000 + 3000 * (unsigned int)round);
+		kill(pid, SIGKILL);
+		waitpid(pid, &status, 0);
+		expect(WIFSIGNALED(status));
+	}
+	expect(wait_free(fd, region, 20));
+}
+
+int main(void)
+{
+	static const struct tap_case cases[] = {
+		{ "1024 allocated, 1024 freed", all },
+		{ "freed and allocated in one call", mixed },
+		{ "a prefix, up to the first wrong entry", prefixes },
+		{ "no memory explains itself", shortage },
+		{ "wrong calls", wrong_calls },
+		{ "entries of a newer header", longer_entries },
+		{ "an array that cannot be read or written", bad_pages },
+		{ "SIGKILL amid batches", killed },
+	};
+
+	return run_cases(cases, TAP_COUNT(cases), &fd, &region);
+}

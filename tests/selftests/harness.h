@@ -62,6 +62,38 @@ static inline void *map_block(int fd, const struct buddy_alloc *a)
 		    (off_t)a->out_offset);
 }
 
+static inline void fill(void *p, int value, size_t length)
+{
+	memset(p, value, length);
+}
+
+static inline bool is_zero(const void *p, size_t length)
+{
+	const unsigned char *c = p;
+
+	return !length || (!c[0] && !memcmp(c, c + 1, length - 1));
+}
+
+/* A figure in kB of the mapping at @p, from smaps. */
+static inline long smaps(const void *p, const char *name)
+{
+	FILE *file = fopen("/proc/self/smaps", "r");
+	char line[512];
+	bool here = false;
+	long value = -1;
+
+	while (fgets(line, sizeof(line), file)) {
+		unsigned long start, end;
+
+		if (sscanf(line, "%lx-%lx ", &start, &end) == 2)
+			here = start == (uintptr_t)p;
+		else if (here && !strncmp(line, name, strlen(name)))
+			sscanf(line + strlen(name), ": %ld", &value);
+	}
+	fclose(file);
+	return value;
+}
+
 static inline struct buddy_stats get_stats(int fd)
 {
 	struct buddy_stats s = { .size = sizeof(s) };

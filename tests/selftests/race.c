@@ -41,7 +41,7 @@ static bool is_filled(const uint64_t *p, size_t bytes, uint64_t word)
 	return true;
 }
 
-static void fill(uint64_t *p, size_t bytes, uint64_t word)
+static void fill_words(uint64_t *p, size_t bytes, uint64_t word)
 {
 	for (size_t i = 0; i < bytes / 8; i++)
 		p[i] = word;
@@ -220,7 +220,7 @@ static void holder(int number)
 			continue;
 		h.length = h.a.out_length;
 		h.stamp = rnd() | 1;
-		fill(h.p, h.length, h.stamp);
+		fill_words(h.p, h.length, h.stamp);
 		actions[k](&h);
 		tally->rounds[k]++;
 	}
@@ -237,7 +237,7 @@ static void taker(void)
 
 		if (!take(fd, &a, &p))
 			continue;
-		fill(p, a.out_length, word);
+		fill_words(p, a.out_length, word);
 		usleep((unsigned int)(rnd() % 4000));
 		if (!is_filled(p, a.out_length, word))
 			early("somebody wrote into a new block", a.out_length);

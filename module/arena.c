@@ -101,6 +101,7 @@ long buddy_arena_alloc(struct buddy_file *file, struct buddy_block *block,
 		if (WARN_ON_ONCE(at < 0))
 			return at;
 		block->tail = unit;
+		unit->aliased |= !!block->alias;
 		block->first = unit->number * BUDDY_UNIT_PAGES + at;
 		unit_account(unit, block->pages);
 		return 0;
@@ -133,6 +134,7 @@ void buddy_arena_adopt(struct buddy_file *file, struct buddy_unit *unit,
 	region->units[number] = unit;
 	WARN_ON_ONCE(buddy_core_alloc(&unit->core, pages, 0));
 	block->tail = unit;
+	unit->aliased |= !!block->alias;
 	unit_account(unit, (s32)pages - (s32)BUDDY_UNIT_PAGES);
 }
 

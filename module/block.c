@@ -18,8 +18,8 @@
 
 static int by_place(struct rb_node *node, const struct rb_node *parent)
 {
-	u32 a = rb_entry(node, struct buddy_block, node)->first;
-	u32 b = rb_entry(parent, struct buddy_block, node)->first;
+	u64 a = rb_entry(node, struct buddy_block, node)->first;
+	u64 b = rb_entry(parent, struct buddy_block, node)->first;
 
 	return a < b ? -1 : a > b;
 }
@@ -27,7 +27,7 @@ static int by_place(struct rb_node *node, const struct rb_node *parent)
 static int page_in_block(const void *key, const struct rb_node *node)
 {
 	const struct buddy_block *block = rb_entry(node, struct buddy_block, node);
-	u32 page = *(const u32 *)key;
+	u64 page = *(const u64 *)key;
 
 	if (page < block->first)
 		return -1;
@@ -37,11 +37,11 @@ static int page_in_block(const void *key, const struct rb_node *node)
 /**
  * buddy_block_at() - the block that a page lies in
  * @region: the region, locked
- * @page: from the start of the region
+ * @page: from the start of the region, or in the place of a scattered block
  *
  * Return: the block, in any state, or NULL.
  */
-struct buddy_block *buddy_block_at(struct buddy_region *region, u32 page)
+struct buddy_block *buddy_block_at(struct buddy_region *region, u64 page)
 {
 	struct rb_node *node;
 
@@ -51,20 +51,29 @@ struct buddy_block *buddy_block_at(struct buddy_region *region, u32 page)
 }
 
 /**
- * buddy_block_insert() - a block has a place from now on
+ * buddy_block_index() - a block can be found by its pages from now on
  * @block: first and pages are set; no other block has one of these pages
+ *
+ * With region->lock.
+ */
+void buddy_block_index(struct buddy_block *block)
+{
+	lockdep_assert_held(&block->region->lock);
+	/* places of blocks that are not free never collide */
+	rb_find_add(&block->node, &block->region->blocks, by_place);
+}
+
+/**
+ * buddy_block_insert() - the pages of a block are used from now on
+ * @block: as for buddy_block_index()
  *
  * With region->lock.
  */
 void buddy_block_insert(struct buddy_block *block)
 {
-	struct buddy_region *region = block->region;
-
-	lockdep_assert_held(&region->lock);
-	/* places of blocks that are not free never collide */
-	rb_find_add(&block->node, &region->blocks, by_place);
-	region->nr_blocks++;
-	region->allocs++;
+	buddy_block_index(block);
+	block->region->nr_blocks++;
+	block->region->allocs++;
 }
 
 /*
@@ -96,8 +105,8 @@ static long place_in_units(struct buddy_block *block, u32 align,
  * One try. Return: 0; -ENOMEM; -EAGAIN where a unit has to be cut up: try again
  * with a @unit for that.
  */
-static long block_place(struct buddy_block *block, u32 align,
-			struct buddy_unit **unit, struct buddy_help *help)
+static long place_try(struct buddy_block *block, u32 align,
+		      struct buddy_unit **unit, struct buddy_help *help)
 {
 	struct buddy_region *region = block->region;
 	bool small = !buddy_block_units(block) && align < BUDDY_UNIT_PAGES;
@@ -120,38 +129,48 @@ static long block_place(struct buddy_block *block, u32 align,
 	return err;
 }
 
-/* Tries with help, until it has a place or there is no more help. */
-static long block_place_helped(struct buddy_block *block, u32 align)
+/**
+ * buddy_block_place() - find a place for a block, without help
+ * @block: a new one
+ * @align: 0 or a power of two, in pages
+ * @help: its @looks is set where there is no place
+ *
+ * Return: 0; -ENOMEM; -EAGAIN where the kernel has no memory for it.
+ */
+long buddy_block_place(struct buddy_block *block, u32 align,
+		       struct buddy_help *help)
 {
-	struct buddy_region *region = block->region;
 	struct buddy_unit *unit = NULL;
-	struct buddy_help help = { 0 };
-	int helped = 1;
-	long err;
+	long err = place_try(block, align, &unit, help);
 
-	for (;;) {
-		err = block_place(block, align, &unit, &help);
-		if (err == -EAGAIN) {
-			unit = buddy_unit_create(region);
-			if (!unit)
-				break;
-		} else if (err == -ENOMEM) {
-			helped = buddy_reclaim_help(region, &help);
-			if (helped <= 0)
-				break;
-		} else {
-			break;
-		}
+	if (err == -EAGAIN) {
+		unit = buddy_unit_create(block->region);
+		if (unit)
+			err = place_try(block, align, &unit, help);
 	}
 	buddy_unit_destroy(unit);
-	if (!err)
-		return 0;
-	if (helped < 0)
-		return helped;
-	spin_lock(&region->lock);
-	region->fails++;
-	spin_unlock(&region->lock);
-	return -ENOMEM;
+	return err;
+}
+
+/**
+ * buddy_block_new() - a block without a place, with one reference
+ * @file: its owner
+ * @pages: its length
+ *
+ * Return: the block, for kfree() or buddy_block_place(); or NULL.
+ */
+struct buddy_block *buddy_block_new(struct buddy_file *file, u32 pages)
+{
+	struct buddy_block *block = kzalloc(sizeof(*block), GFP_KERNEL_ACCOUNT);
+
+	if (!block)
+		return NULL;
+	block->region = file->region;
+	block->pages = pages;
+	block->owner = file;
+	block->state = BUDDY_EXTENT_USED;
+	refcount_set(&block->refs, 1);
+	return block;
 }
 
 /**
@@ -167,21 +186,27 @@ static long block_place_helped(struct buddy_block *block, u32 align)
 struct buddy_block *buddy_block_alloc(struct buddy_file *file, u32 pages,
 				      u32 align)
 {
-	struct buddy_block *block = kzalloc(sizeof(*block), GFP_KERNEL_ACCOUNT);
-	long err;
+	struct buddy_region *region = file->region;
+	struct buddy_block *block = buddy_block_new(file, pages);
+	struct buddy_help help = { 0 };
+	int helped = 1;
+	long err = -ENOMEM;
 
 	if (!block)
 		return ERR_PTR(-ENOMEM);
-	block->region = file->region;
-	block->pages = pages;
-	block->owner = file;
-	block->state = BUDDY_EXTENT_USED;
-	refcount_set(&block->refs, 1);
-	err = block_place_helped(block, align);
-	if (!err)
-		return block;
+	while (helped > 0) {
+		err = buddy_block_place(block, align, &help);
+		if (!err)
+			return block;
+		helped = err == -ENOMEM ? buddy_reclaim_help(region, &help) : 0;
+	}
 	kfree(block);
-	return ERR_PTR(err);
+	if (helped < 0)
+		return ERR_PTR(helped);
+	spin_lock(&region->lock);
+	region->fails++;
+	spin_unlock(&region->lock);
+	return ERR_PTR(-ENOMEM);
 }
 
 /**
@@ -201,14 +226,18 @@ void buddy_block_get(struct buddy_block *block)
  */
 void buddy_block_put(struct buddy_block *block)
 {
-	if (refcount_dec_and_test(&block->refs))
+	if (!refcount_dec_and_test(&block->refs))
+		return;
+	if (buddy_block_is_scattered(block))
+		buddy_scatter_free(block);
+	else
 		buddy_reclaim_block(block);
 }
 
 /**
  * buddy_block_find() - the named block of a file that holds a range
  * @file: the file
- * @first: first page of the range, from the start of the region
+ * @first: first page of the range, as for buddy_block_at()
  * @pages: its length, 1 or more
  *
  * Return: the block with one more reference, or NULL where the range does not
@@ -220,8 +249,6 @@ struct buddy_block *buddy_block_find(struct buddy_file *file, u64 first,
 	struct buddy_region *region = file->region;
 	struct buddy_block *block;
 
-	if (first >= region->pages)
-		return NULL;
 	spin_lock(&region->lock);
 	block = buddy_block_at(region, first);
 	if (block && block->owner == file && block->named &&
@@ -304,6 +331,8 @@ static void handle_drop(struct buddy_block *block)
 	/* The file may be gone before a block fd is. */
 	block->owner = NULL;
 	spin_unlock(&block->region->lock);
+	if (buddy_block_is_scattered(block))
+		buddy_scatter_disown(block);
 	buddy_block_put(block);
 }
 

@@ -31,6 +31,7 @@
 #define BUDDY_H
 
 #include <linux/fs.h>
+#include <linux/idr.h>
 #include <linux/log2.h>
 #include <linux/miscdevice.h>
 #include <linux/mm.h>
@@ -70,6 +71,7 @@
  * @folios: units are folios, and large blocks are mapped by huge pages
  * @core_mem: the tree's metadata
  * @inode: address space of mappings of block fds whose block has no tail
+ * @places: numbers of the places of scattered blocks
  *
  * @lock: protects all members below, and the members of its blocks, units and
  *        files that say so
@@ -106,6 +108,7 @@ struct buddy_region {
 	bool folios;
 	void *core_mem;
 	struct inode *inode;
+	struct ida places;
 
 	spinlock_t lock;	/* protects all from here to poll_ms */
 	struct buddy_core core;
@@ -147,6 +150,7 @@ struct buddy_region {
  * @inode: of the file that cut it up: all mappings of its blocks are there
  *
  * Under region->lock:
+ * @aliased: there was a piece of a scattered block in it, mapped elsewhere
  * @owner: the one file that gets blocks from it; NULL when that is closed
  * @arena: in owner->arena, while it has a free page
  * @owned: in owner->units
@@ -160,6 +164,7 @@ struct buddy_unit {
 	bool faulted;
 	struct inode *inode;
 
+	bool aliased;
 	struct buddy_file *owner;
 	struct list_head arena;
 	struct list_head owned;
@@ -194,14 +199,21 @@ struct buddy_file {
 };
 
 /**
- * struct buddy_block - a range of the region that is not free
+ * struct buddy_block - a range of the region that is not free, or a scattered block
  * @region: the region
- * @first: first page, from the start of the region
+ * @first: first page, from the start of the region; of a scattered block, of its
+ *         place beyond the region, where it is mapped
  * @pages: length, exact: whole units, then the tail
- * @tail: the unit that is cut up and has what is more than whole units, or NULL
+ * @tail: the unit that is cut up and has what is more than whole units, or NULL; of
+ *        a scattered block, that of its last piece
  * @refs: one of the handle, of each VMA, of each block fd; at 0 the way back
- *        starts
+ *        starts. Pieces have none: they go with the scattered block
  * @touched: there was a fault: pages may be in use and not zero
+ *
+ * @pieces: of a scattered block: blocks, by @alias; else empty. Constant once the
+ *          block is published
+ * @sibling: of a piece: in @pieces of the scattered block
+ * @alias: of a piece: where it is mapped instead of @first, else 0
  *
  * Under region->lock:
  * @owner: the file that allocated it, while that has a handle of it (or maps it
@@ -218,11 +230,15 @@ struct buddy_file {
  */
 struct buddy_block {
 	struct buddy_region *region;
-	u32 first;
+	u64 first;
 	u32 pages;
 	struct buddy_unit *tail;
 	refcount_t refs;
 	bool touched;
+
+	struct rb_root pieces;
+	struct rb_node sibling;
+	u64 alias;
 
 	struct buddy_file *owner;
 	bool named;
@@ -233,6 +249,30 @@ struct buddy_block {
 
 	u32 held_at;
 };
+
+static inline bool buddy_block_is_scattered(const struct buddy_block *block)
+{
+	return !RB_EMPTY_ROOT(&block->pieces);
+}
+
+/* All blocks that a block has pages in: its pieces, or itself. */
+#define buddy_for_each_piece(piece, block)				\
+	for (piece = buddy_piece_first(block); piece;			\
+	     piece = buddy_piece_next(piece))
+
+static inline struct buddy_block *buddy_piece_first(struct buddy_block *block)
+{
+	struct rb_node *node = rb_first(&block->pieces);
+
+	return node ? rb_entry(node, struct buddy_block, sibling) : block;
+}
+
+static inline struct buddy_block *buddy_piece_next(struct buddy_block *piece)
+{
+	struct rb_node *node = piece->alias ? rb_next(&piece->sibling) : NULL;
+
+	return node ? rb_entry(node, struct buddy_block, sibling) : NULL;
+}
 
 static inline struct page *buddy_region_page(const struct buddy_region *region,
 					     u32 page)
@@ -256,6 +296,22 @@ static inline u32 buddy_block_tail(const struct buddy_block *block)
 	return block->pages % BUDDY_UNIT_PAGES;
 }
 
+/**
+ * struct buddy_help - how far an allocation has helped; zero at its start
+ * @started: the next two are set
+ * @born: look at blocks freed up to here
+ * @held: quarantined blocks to look at, one look each
+ * @looks: region->looks when the allocation last failed
+ * @last: the last try is made
+ */
+struct buddy_help {
+	bool started;
+	u64 born;
+	u32 held;
+	u64 looks;
+	bool last;
+};
+
 /* arena.c */
 struct buddy_unit *buddy_unit_create(struct buddy_region *region);
 void buddy_unit_destroy(struct buddy_unit *unit);
@@ -276,17 +332,21 @@ void buddy_region_exit(void);
 struct buddy_region *buddy_region_create(unsigned long bytes, int node,
 					 int index);
 void buddy_region_destroy(struct buddy_region *region);
-struct inode *buddy_region_inode(const struct buddy_region *region);
+struct inode *buddy_region_inode(void);
 
 /* block.c */
+struct buddy_block *buddy_block_new(struct buddy_file *file, u32 pages);
+long buddy_block_place(struct buddy_block *block, u32 align,
+		       struct buddy_help *help);
 struct buddy_block *buddy_block_alloc(struct buddy_file *file, u32 pages,
 				      u32 align);
 void buddy_block_get(struct buddy_block *block);
 void buddy_block_put(struct buddy_block *block);
 struct buddy_block *buddy_block_find(struct buddy_file *file, u64 first,
 				     u64 pages);
+void buddy_block_index(struct buddy_block *block);
 void buddy_block_insert(struct buddy_block *block);
-struct buddy_block *buddy_block_at(struct buddy_region *region, u32 page);
+struct buddy_block *buddy_block_at(struct buddy_region *region, u64 page);
 int buddy_handle_reserve(struct buddy_file *file, u32 *handle);
 void buddy_handle_cancel(struct buddy_file *file, u32 handle);
 void buddy_handle_publish(struct buddy_file *file, u32 handle,
@@ -295,25 +355,18 @@ struct buddy_block *buddy_handle_get(struct buddy_file *file, u32 handle);
 int buddy_handle_free(struct buddy_file *file, u32 handle);
 void buddy_handle_free_all(struct buddy_file *file);
 
+/* scatter.c */
+struct buddy_block *buddy_scatter_alloc(struct buddy_file *file, u32 pages);
+struct buddy_block *buddy_scatter_piece(struct buddy_block *block, u64 page);
+void buddy_scatter_free(struct buddy_block *block);
+void buddy_scatter_disown(struct buddy_block *block);
+
 /* resize.c */
 int buddy_block_trim(struct buddy_file *file, u32 handle, u32 pages);
 int buddy_block_grow(struct buddy_file *file, u32 handle, u32 pages);
 
-/**
- * struct buddy_help - how far an allocation has helped; zero at its start
- * @started: the next two are set
- * @born: look at blocks freed up to here
- * @held: quarantined blocks to look at, one look each
- * @looks: region->looks when the allocation last failed
- * @last: the last try is made
- */
-struct buddy_help {
-	bool started;
-	u64 born;
-	u32 held;
-	u64 looks;
-	bool last;
-};
+/* reach.c */
+bool buddy_block_is_unreachable(struct buddy_block *block);
 
 /* reclaim.c */
 int buddy_reclaim_init(void);

@@ -50,23 +50,33 @@ struct buddy_table {
 	struct list_head entry;
 };
 
-static u32 nr_entries(const struct buddy_block *block)
+static u32 nr_entries(struct buddy_block *block)
 {
-	return DIV_ROUND_UP(block->pages, ENTRY_PAGES);
+	struct buddy_block *piece;
+	u32 n = 0;
+
+	buddy_for_each_piece(piece, block)
+		n += DIV_ROUND_UP(piece->pages, ENTRY_PAGES);
+	return n;
 }
 
-static void fill_entries(struct sg_table *sgt, const struct buddy_block *block)
+static void fill_entries(struct sg_table *sgt, struct buddy_block *block)
 {
+	struct buddy_block *piece = buddy_piece_first(block);
 	struct scatterlist *sg;
 	u32 at = 0;
 	int i;
 
 	for_each_sgtable_sg(sgt, sg, i) {
-		u32 n = min(block->pages - at, ENTRY_PAGES);
+		u32 n = min(piece->pages - at, ENTRY_PAGES);
 
-		sg_set_page(sg, buddy_region_page(block->region, block->first + at),
+		sg_set_page(sg, buddy_region_page(piece->region, piece->first + at),
 			    n << PAGE_SHIFT, 0);
 		at += n;
+		if (at == piece->pages) {
+			piece = buddy_piece_next(piece);
+			at = 0;
+		}
 	}
 }
 
@@ -160,6 +170,8 @@ static int buddy_dmabuf_vmap(struct dma_buf *dmabuf, struct iosys_map *map)
 	struct buddy_export *export = dmabuf->priv;
 	struct buddy_block *block = export->block;
 
+	if (buddy_block_is_scattered(block))
+		return -EOPNOTSUPP;
 	iosys_map_set_vaddr(map, page_address(buddy_region_page(block->region,
 								block->first)));
 	return 0;
@@ -205,6 +217,7 @@ static struct dma_buf *export_dmabuf(struct buddy_export *export)
 struct file *buddy_dmabuf_file(struct buddy_block *block, bool writable)
 {
 	struct buddy_export *export = kzalloc(sizeof(*export), GFP_KERNEL_ACCOUNT);
+	struct buddy_block *piece;
 	struct dma_buf *dmabuf;
 	int err;
 
@@ -228,7 +241,8 @@ struct file *buddy_dmabuf_file(struct buddy_block *block, bool writable)
 		goto free_export;
 	}
 	/* A device writes without a fault. */
-	WRITE_ONCE(block->touched, true);
+	buddy_for_each_piece(piece, block)
+		WRITE_ONCE(piece->touched, true);
 	buddy_block_put(block);
 	return dmabuf->file;
 

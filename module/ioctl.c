@@ -52,9 +52,9 @@ static int call_reply(struct buddy_call *call)
 	return 0;
 }
 
-static u64 features(const struct buddy_region *region)
+static u64 features(const struct buddy_region *region, bool contiguous)
 {
-	return BUDDY_FEATURE_CONTIGUOUS |
+	return (contiguous ? BUDDY_FEATURE_CONTIGUOUS : 0) |
 	       (region->folios ? BUDDY_FEATURE_HUGE : 0);
 }
 
@@ -71,7 +71,7 @@ static int do_info(struct buddy_call *call)
 		.out_region = buddy_bytes(region->pages),
 		.out_max_align = BUDDY_MAX_ALIGN,
 		.out_base_align = region->base_align,
-		.out_features = features(region),
+		.out_features = features(region, true),
 		.out_node = region->node,
 	};
 	return call_reply(call);
@@ -99,9 +99,14 @@ static int alloc_prepare(struct buddy_file *file, struct buddy_alloc *alloc,
 		.shift = PAGE_SHIFT,
 		.limit = file->region->pages,
 	};
+	bool scatter = alloc->flags & BUDDY_ALLOC_SCATTER;
 	int err;
 
-	if (alloc->flags & ~BUDDY_ALLOC_POW2 || alloc->reserved)
+	if (alloc->flags & ~(BUDDY_ALLOC_POW2 | BUDDY_ALLOC_SCATTER) ||
+	    alloc->reserved)
+		return -EINVAL;
+	/* A scattered block is not aligned. */
+	if (scatter && (request.pow2 || request.align))
 		return -EINVAL;
 	err = buddy_request_check(&request);
 	if (err)
@@ -114,7 +119,11 @@ static int alloc_prepare(struct buddy_file *file, struct buddy_alloc *alloc,
 	err = buddy_handle_reserve(file, &alloc->out_handle);
 	if (err)
 		return err;
-	*block = buddy_block_alloc(file, request.granules, request.granule_align);
+	if (scatter)
+		*block = buddy_scatter_alloc(file, request.granules);
+	else
+		*block = buddy_block_alloc(file, request.granules,
+					   request.granule_align);
 	if (IS_ERR(*block)) {
 		buddy_handle_cancel(file, alloc->out_handle);
 		alloc->out_handle = 0;
@@ -225,8 +234,11 @@ static int do_batch(struct buddy_call *call)
 	    batch->count > BUDDY_BATCH_MAX || batch->entry_size > PAGE_SIZE ||
 	    batch->entry_size < sizeof(struct buddy_batch_entry))
 		return -EINVAL;
-	batch->out_done = 0;
-	batch->out_free = batch->out_largest = batch->out_returning = 0;
+	*batch = (struct buddy_batch){
+		.entries = batch->entries,
+		.count = batch->count,
+		.entry_size = batch->entry_size,
+	};
 	/* Before anything is done: can the reply be written? */
 	err = call_reply(call);
 	while (!err && batch->out_done < batch->count) {
@@ -333,11 +345,14 @@ static int do_grow(struct buddy_call *call)
 
 static int do_block(struct buddy_call *call)
 {
+	const struct buddy_block *block = call->block;
+
 	if (call->u.block_info.flags)
 		return -EINVAL;
 	call->u.block_info = (struct buddy_block_info){
-		.out_length = buddy_bytes(call->block->pages),
-		.out_features = features(call->block->region),
+		.out_length = buddy_bytes(block->pages),
+		.out_features = features(block->region,
+					 !buddy_block_is_scattered(block)),
 	};
 	return call_reply(call);
 }

@@ -31,7 +31,7 @@ static int buddy_open(struct inode *inode, struct file *file)
 	if (!bf)
 		return -ENOMEM;
 	bf->region = container_of(misc, struct buddy_region, misc);
-	bf->inode = buddy_region_inode(bf->region);
+	bf->inode = buddy_region_inode();
 	if (IS_ERR(bf->inode)) {
 		int err = PTR_ERR(bf->inode);
 

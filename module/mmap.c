@@ -25,13 +25,28 @@
 
 #define BATCH	64	/* page pointers on the stack: 512 bytes */
 
-/* The kernel maps the page, or its folio, and has the reference from then on. */
-static vm_fault_t fault_whole(struct vm_fault *vmf)
+/* The page of the address space, as blocks count it. */
+static u64 page_at(struct vm_area_struct *vma, unsigned long address)
 {
-	const struct buddy_block *block = vmf->vma->vm_private_data;
+	return linear_page_index(vma, address) - BUDDY_MMAP_BASE_PAGES;
+}
 
-	vmf->page = buddy_region_page(block->region,
-				      vmf->pgoff - BUDDY_MMAP_BASE_PAGES);
+/* The first page of the address space at which the piece is mapped. */
+static u64 piece_start(const struct buddy_block *piece)
+{
+	return piece->alias ?: piece->first;
+}
+
+static struct page *piece_page(const struct buddy_block *piece, u64 page)
+{
+	return buddy_region_page(piece->region,
+				 piece->first + (page - piece_start(piece)));
+}
+
+/* The kernel maps the page, or its folio, and has the reference from then on. */
+static vm_fault_t fault_whole(struct vm_fault *vmf, const struct buddy_block *piece)
+{
+	vmf->page = piece_page(piece, vmf->pgoff - BUDDY_MMAP_BASE_PAGES);
 	get_page(vmf->page);
 	return 0;
 }
@@ -40,18 +55,17 @@ static vm_fault_t fault_whole(struct vm_fault *vmf)
  * Maps *at .. end of the VMA, up to a page that is mapped already, is broken, or
  * cannot be mapped; moves *at on to that.
  */
-static void map_range(struct vm_area_struct *vma, unsigned long *at,
-		      unsigned long end)
+static void map_range(struct vm_area_struct *vma, const struct buddy_block *piece,
+		      unsigned long *at, unsigned long end)
 {
-	const struct buddy_block *block = vma->vm_private_data;
 	struct page *pages[BATCH];
 
 	while (*at < end) {
-		u32 first = linear_page_index(vma, *at) - BUDDY_MMAP_BASE_PAGES;
+		u64 first = page_at(vma, *at);
 		unsigned long n, left;
 
 		for (n = 0; n < BATCH && *at + (n << PAGE_SHIFT) < end; n++) {
-			pages[n] = buddy_region_page(block->region, first + n);
+			pages[n] = piece_page(piece, first + n);
 			if (PageHWPoison(pages[n]))
 				break;
 		}
@@ -62,46 +76,56 @@ static void map_range(struct vm_area_struct *vma, unsigned long *at,
 	}
 }
 
-static vm_fault_t fault_batched(struct vm_fault *vmf)
+static vm_fault_t fault_batched(struct vm_fault *vmf,
+				const struct buddy_block *piece)
 {
 	struct vm_area_struct *vma = vmf->vma;
 	unsigned long address = vmf->address & PAGE_MASK;
 	unsigned long chunk = ALIGN_DOWN(address, BUDDY_UNIT);
+	u64 page = page_at(vma, address), before = page - piece_start(piece);
+	u64 after = buddy_bytes(piece->pages - before);
 	unsigned long end = min(chunk + BUDDY_UNIT, vma->vm_end);
 	unsigned long at = max(chunk, vma->vm_start);
 
-	map_range(vma, &at, end);
+	/* Nor beyond the piece, where the next one begins elsewhere. */
+	end = min_t(u64, end - address, after) + address;
+	at = address - min_t(u64, address - at, buddy_bytes(before));
+	map_range(vma, piece, &at, end);
 	/*
 	 * Something before is mapped already (by another thread, or from before
 	 * a partial MADV_DONTNEED) or cannot be. From the address on, then.
 	 */
 	if (at <= address) {
 		at = address;
-		map_range(vma, &at, end);
+		map_range(vma, piece, &at, end);
 	}
 	/* Why not even this page, the kernel finds out itself. */
-	return at > address ? VM_FAULT_NOPAGE : fault_whole(vmf);
+	return at > address ? VM_FAULT_NOPAGE : fault_whole(vmf, piece);
 }
 
-static vm_fault_t fault_mapped(struct vm_fault *vmf)
+static vm_fault_t fault_mapped(struct vm_fault *vmf, const struct buddy_block *piece)
 {
 	if (vmf->vma->vm_flags & VM_MIXEDMAP)
-		return fault_batched(vmf);
-	return fault_whole(vmf);
+		return fault_batched(vmf, piece);
+	return fault_whole(vmf, piece);
 }
 
 static vm_fault_t buddy_fault(struct vm_fault *vmf)
 {
-	struct buddy_block *block = vmf->vma->vm_private_data;
-	struct buddy_unit *unit = block->tail;
+	struct buddy_block *piece = vmf->vma->vm_private_data;
+	struct buddy_unit *unit;
 	vm_fault_t ret;
 
-	WRITE_ONCE(block->touched, true);
+	if (buddy_block_is_scattered(piece))
+		piece = buddy_scatter_piece(piece,
+					    vmf->pgoff - BUDDY_MMAP_BASE_PAGES);
+	unit = piece->tail;
+	WRITE_ONCE(piece->touched, true);
 	if (!unit)
-		return fault_mapped(vmf);
+		return fault_mapped(vmf, piece);
 	down_read(&unit->faults);
 	WRITE_ONCE(unit->faulted, true);
-	ret = fault_mapped(vmf);
+	ret = fault_mapped(vmf, piece);
 	up_read(&unit->faults);
 	return ret;
 }

@@ -15,31 +15,17 @@
  * A block with a page that the hardware reported as broken (PageHWPoison) never
  * comes back: it is neither zeroed nor served again.
  *
- * Why "reference count is 1" proves that nobody can reach a page: handle and VMAs
- * are gone, so no new mapping can appear; and each PTE or PMD, fault in flight,
- * TLB entry not yet flushed, and pin (O_DIRECT, RDMA, io_uring, a pipe) holds a
- * reference of its own, dropped only after its end. The reference that is left is
- * ours. page_ref_freeze() makes the test atomic against speculative references.
- * There is no callback when a pin ends, hence the polling.
- *
- * References count per folio. A small block, or a tail, shares its folio with
- * other blocks of the same file: the mappings of the whole unit are dropped, and
- * faults into it excluded, for the test. Once it has succeeded nobody can reach
- * anything in the unit until the next fault, so blocks freed meanwhile need none.
- *
- * Small blocks, and untouched ones, come back in the caller's context, large ones in the work item.
- * Everything in the tree is zero, so no allocation ever has to zero.
+ * Small blocks, and untouched ones, come back in the caller's context, large ones in
+ * the work item. Everything in the tree is zero, so no allocation ever has to zero.
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
 #include <linux/mm.h>
 #include <linux/page-flags.h>
-#include <linux/page_ref.h>
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
 
 #include "buddy.h"
-#include "compat.h"
 
 #define INLINE_PAGES	16	/* zeroing 64 KiB costs about 5 us */
 /*
@@ -91,93 +77,6 @@ static bool block_is_broken(const struct buddy_block *block)
 			cond_resched();
 	}
 	return false;
-}
-
-/* @page: an order-0 page, or a folio by its first page. */
-static bool page_is_unreachable(struct page *page)
-{
-	if (!page_ref_freeze(page, 1))
-		return false;
-	page_ref_unfreeze(page, 1);
-	return true;
-}
-
-/* @i-th page of the block; notes a page that is held. */
-static bool block_page_is_unreachable(struct buddy_block *block, u32 i)
-{
-	if (page_is_unreachable(buddy_region_page(block->region,
-						  block->first + i)))
-		return true;
-	block->held_at = i;
-	return false;
-}
-
-/*
- * The test for the unit that has the tail, where it is a folio: nobody may hold
- * any page of it, so its mappings, those of neighbours too, are dropped first.
- * These fault again without noticing.
- */
-static bool tail_folio_is_unreachable(struct buddy_unit *unit)
-{
-	struct buddy_region *region = unit->region;
-	u32 page = unit->number * BUDDY_UNIT_PAGES;
-	struct folio *folio = page_folio(buddy_region_page(region, page));
-
-	lockdep_assert_held_write(&unit->faults);
-	if (!unit->faulted)
-		return true;
-	/*
-	 * More references than mappings: somebody holds it. As a proof of the
-	 * contrary this would be unsound; as a hint it spares the neighbours.
-	 */
-	if (folio_ref_count(folio) > folio_mapcount(folio) + 1)
-		return false;
-	unmap_mapping_range(unit->inode->i_mapping,
-			    BUDDY_MMAP_BASE + buddy_bytes(page), BUDDY_UNIT, 1);
-	if (!page_is_unreachable(&folio->page))
-		return false;
-	unit->faulted = false;
-	return true;
-}
-
-/* The reference test over the whole block, but not for a folio of the tail. */
-static bool pages_are_unreachable(struct buddy_block *block)
-{
-	bool folios = block->region->folios;
-	u32 step = folios ? BUDDY_UNIT_PAGES : 1;
-	u32 end = folios ? buddy_block_units(block) * BUDDY_UNIT_PAGES :
-			   block->pages;
-
-	/* The one that was held before: if it still is, that was cheap. */
-	if (end && !block_page_is_unreachable(block, block->held_at))
-		return false;
-	for (u32 i = 0; i < end; i += step) {
-		if (!block_page_is_unreachable(block, i))
-			return false;
-		if (!(i % BUDDY_UNIT_PAGES))
-			cond_resched();
-	}
-	return true;
-}
-
-/*
- * Can nobody reach the block? A block that was never touched has no page that
- * anybody ever got.
- */
-static bool block_is_unreachable(struct buddy_block *block)
-{
-	bool unreachable;
-
-	if (!block->touched)
-		return true;
-	if (!pages_are_unreachable(block))
-		return false;
-	if (!block->region->folios || !block->tail)
-		return true;
-	down_write(&block->tail->faults);
-	unreachable = tail_folio_is_unreachable(block->tail);
-	up_write(&block->tail->faults);
-	return unreachable;
 }
 
 /*
@@ -294,7 +193,7 @@ static void block_leave_to_work(struct buddy_block *block)
 /* Looks at a block on region->looking. */
 static void block_look(struct buddy_block *block, bool helping)
 {
-	if (!block_is_unreachable(block)) {
+	if (!buddy_block_is_unreachable(block)) {
 		block_quarantine(block);
 	} else if (!block->touched) {
 		block_return(block);

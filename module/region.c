@@ -272,17 +272,19 @@ void buddy_region_exit(void)
 
 /**
  * buddy_region_inode() - a new address space for mappings of a region
- * @region: the region
  *
  * Return: an inode, for iput(); or a negative errno.
  */
-struct inode *buddy_region_inode(const struct buddy_region *region)
+struct inode *buddy_region_inode(void)
 {
 	struct inode *inode = alloc_anon_inode(buddy_mount->mnt_sb);
 
-	/* Only inside this does the kernel map whole folios. */
+	/*
+	 * Only inside this does the kernel map whole folios. Beyond the region are
+	 * the places of scattered blocks.
+	 */
 	if (!IS_ERR(inode))
-		i_size_write(inode, BUDDY_MMAP_BASE + buddy_bytes(region->pages));
+		i_size_write(inode, MAX_LFS_FILESIZE);
 	return inode;
 }
 
@@ -323,7 +325,7 @@ struct buddy_region *buddy_region_create(unsigned long bytes, int node,
 	err = make_tree(region);
 	if (err)
 		goto free_tree;
-	region->inode = buddy_region_inode(region);
+	region->inode = buddy_region_inode();
 	err = PTR_ERR_OR_ZERO(region->inode);
 	if (err)
 		goto free_tree;
@@ -337,6 +339,7 @@ struct buddy_region *buddy_region_create(unsigned long bytes, int node,
 	buddy_core_set_owner(&region->core, &region->lock.dep_map);
 #endif
 	region->blocks = RB_ROOT;
+	ida_init(&region->places);
 	buddy_reclaim_start(region);
 	pr_info("/dev/%s: %lu MiB on node %d, aligned to %lu MiB, in %s, taken in %llu ms\n",
 		region->name, bytes >> 20, region->node, region->base_align >> 20,
@@ -371,7 +374,9 @@ void buddy_region_destroy(struct buddy_region *region)
 	buddy_reclaim_stop(region);
 	WARN_ON_ONCE(region->core.free != region->core.granules ||
 		     region->core.allocs != region->core.frees ||
-		     region->allocs != region->frees || region->private);
+		     region->allocs != region->frees || region->private ||
+		     !ida_is_empty(&region->places));
+	ida_destroy(&region->places);
 	iput(region->inode);
 	put_pages(region->base_pfn, region->base_pfn + region->pages,
 		  region->folios);

@@ -200,7 +200,7 @@ static int grow_locked(struct buddy_block *block, u32 pages,
 
 /*
  * Runs @change on the block of @handle, with both locks, if nobody else refers to
- * it. Return: what @change does; -ENOENT; -EBUSY.
+ * it. Return: what @change does; -ENOENT; -EBUSY; -EOPNOTSUPP.
  */
 static int change_block(struct buddy_file *file, u32 handle, u32 pages,
 			int (*change)(struct buddy_block *block, u32 pages,
@@ -214,9 +214,12 @@ static int change_block(struct buddy_file *file, u32 handle, u32 pages,
 	xa_lock(&file->handles);
 	block = xa_load(&file->handles, handle);
 	spin_lock(&region->lock);
-	if (block)
-		err = refcount_read(&block->refs) > 1 ? -EBUSY :
-							change(block, pages, parts);
+	if (block && buddy_block_is_scattered(block))
+		err = -EOPNOTSUPP;
+	else if (block && refcount_read(&block->refs) > 1)
+		err = -EBUSY;
+	else if (block)
+		err = change(block, pages, parts);
 	help->looks = region->looks;
 	spin_unlock(&region->lock);
 	xa_unlock(&file->handles);
@@ -230,7 +233,7 @@ static int change_block(struct buddy_file *file, u32 handle, u32 pages,
  * @pages: the new length, 1 or more
  *
  * Return: 0; -ENOENT (no such handle); -EBUSY (somebody else refers to the block);
- * -EINVAL (it is shorter than @pages); -ENOMEM.
+ * -EINVAL (it is shorter than @pages); -EOPNOTSUPP (it is scattered); -ENOMEM.
  */
 int buddy_block_trim(struct buddy_file *file, u32 handle, u32 pages)
 {
@@ -254,9 +257,9 @@ int buddy_block_trim(struct buddy_file *file, u32 handle, u32 pages)
  * gives up. What is added is zero.
  *
  * Return: 0; -ENOENT (no such handle); -EBUSY (somebody else refers to the block);
- * -EINVAL (it is longer than @pages); -ENOMEM (what follows is not free); -EFBIG
- * (the region ends before; or a small block would leave its unit, which it does not
- * start); -EINTR.
+ * -EINVAL (it is longer than @pages); -EOPNOTSUPP (it is scattered); -ENOMEM (what
+ * follows is not free); -EFBIG (the region ends before; or a small block would leave
+ * its unit, which it does not start); -EINTR.
  */
 int buddy_block_grow(struct buddy_file *file, u32 handle, u32 pages)
 {

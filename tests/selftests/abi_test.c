@@ -127,8 +127,14 @@ static void alloc_flags(void)
 	for (int bit = 0; bit < 32; bit++) {
 		a.flags = 1u << bit;
 		expect_eq(try_alloc(a),
-			  a.flags == BUDDY_ALLOC_POW2 ? 0 : -EINVAL);
+			  bit < 2 ? 0 : -EINVAL);
 	}
+	a.flags = BUDDY_ALLOC_POW2 | BUDDY_ALLOC_SCATTER;
+	expect_eq(try_alloc(a), -EINVAL);
+	a.flags = BUDDY_ALLOC_SCATTER;
+	a.align = PAGE;
+	expect_eq(try_alloc(a), -EINVAL);
+	a.align = 0;
 	a.flags = 0;
 	a.reserved = 1;
 	expect_eq(try_alloc(a), -EINVAL);

@@ -35,7 +35,7 @@
  *            STATS, EXTENTS and BLOCK
  *   EMFILE, ENFILE  SHARE, DMABUF: no descriptor is free in the process, or the
  *            system
- *   EOPNOTSUPP  the kernel has no dma-bufs
+ *   EOPNOTSUPP  TRIM, GROW: the block is scattered; DMABUF: the kernel has none
  *   E2BIG    the struct is larger than the kernel's and its tail is not 0, or
  *            it is larger than a page
  *   EFAULT   a pointer is bad; nothing was allocated or freed (BATCH: by the
@@ -110,18 +110,26 @@ struct buddy_info {
 	__u32 reserved;
 };
 
-/* Blocks are one contiguous physical range (not so for a process backend). */
+/*
+ * Blocks are one contiguous physical range (not so for a process backend, and for a
+ * scattered block, of which BLOCK tells).
+ */
 #define BUDDY_FEATURE_CONTIGUOUS	(1ULL << 0)
 /* Blocks of 2 MiB and more are mapped by huge pages of 2 MiB. */
 #define BUDDY_FEATURE_HUGE		(1ULL << 1)
 
 /* Keep the whole power of two that holds the length: a classic buddy block. */
 #define BUDDY_ALLOC_POW2	(1U << 0)
+/*
+ * Contiguous in the mapping is enough: where there is no one range the block is made
+ * of several. Not together with BUDDY_ALLOC_POW2 or an alignment.
+ */
+#define BUDDY_ALLOC_SCATTER	(1U << 1)
 
 /**
  * struct buddy_alloc - BUDDY_IOC_ALLOC: allocate a block
  * @size: sizeof(struct buddy_alloc)
- * @flags: BUDDY_ALLOC_POW2 or 0
+ * @flags: BUDDY_ALLOC_POW2 or BUDDY_ALLOC_SCATTER or 0
  * @length: bytes wanted, 1 or more; rounded up to out_granule, or with
  *          BUDDY_ALLOC_POW2 to a power of two
  * @align: 0 or a power of two, up to out_max_align. A block is always aligned
@@ -139,6 +147,12 @@ struct buddy_info {
  * The block is contiguous and zero. It takes a time that does not depend on
  * its length, but where the region is full and blocks are on their way back,
  * the call helps to bring them back, and can be killed meanwhile.
+ *
+ * With BUDDY_ALLOC_SCATTER the time depends on the number of pieces, which are
+ * ranges of whole units of 2 MiB and then one or more for the rest. It fails only
+ * where too few units are free. The block counts as its pieces in the statistics,
+ * cannot be trimmed or grown, and is to a device a list of ranges. It may still be
+ * contiguous, and then is like any other block.
  */
 struct buddy_alloc {
 	__u32 size;
@@ -288,7 +302,8 @@ struct buddy_share {
 
 /*
  * BUDDY_IOC_DMABUF takes a struct buddy_share, too; its descriptor is a dma-buf.
- * Drivers attach to it and get the block as one contiguous range. It can be mapped
+ * Drivers attach to it and get the block as one contiguous range (a scattered one as
+ * a list of ranges). It can be mapped
  * like a block fd; bracket accesses by DMA_BUF_IOCTL_SYNC where a device uses the
  * block at the same time. With BUDDY_SHARE_READ_ONLY devices may only read: the
  * driver that maps it for more gets EACCES.

@@ -1,0 +1,218 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * scatter.c - scattered blocks: several ranges behind one mapping.
+ *
+ * A scattered block has a place of its own beyond the region, a range of offsets
+ * where it is mapped and found, but no pages: its pieces have these. A piece is a
+ * block like others, with no handle and no reference: it is found by the scattered
+ * block's mappings alone, and goes the way back with the last reference to that.
+ *
+ * Whole units come first, what is less than a unit last. So a huge page of the
+ * mapping is a whole unit, never a part of one.
+ *
+ * Owns region->places and block->pieces, which is constant from its end of building
+ * to its end.
+ */
+#include <linux/idr.h>
+#include <linux/sched/signal.h>
+#include <linux/slab.h>
+
+#include "buddy.h"
+
+/* Places are this many pages apart; number 0 is the region itself. */
+static u64 place_pages(const struct buddy_region *region)
+{
+	return roundup_pow_of_two(max(region->pages, BUDDY_UNIT_PAGES));
+}
+
+static unsigned int last_place(const struct buddy_region *region)
+{
+	u64 pages = (MAX_LFS_FILESIZE >> PAGE_SHIFT) - BUDDY_MMAP_BASE_PAGES;
+
+	/* a power of two: no division, which 32-bit kernels lack */
+	return min_t(u64, (pages >> ilog2(place_pages(region))) - 1, INT_MAX);
+}
+
+static bool is_before(struct rb_node *node, const struct rb_node *other)
+{
+	return rb_entry(node, struct buddy_block, sibling)->alias <
+	       rb_entry(other, struct buddy_block, sibling)->alias;
+}
+
+static int page_in_piece(const void *key, const struct rb_node *node)
+{
+	const struct buddy_block *piece = rb_entry(node, struct buddy_block, sibling);
+	u64 page = *(const u64 *)key;
+
+	if (page < piece->alias)
+		return -1;
+	return page - piece->alias >= piece->pages;
+}
+
+/**
+ * buddy_scatter_piece() - the piece that has a page
+ * @block: a scattered block
+ * @page: one of block->first .. block->first + block->pages - 1
+ *
+ * Return: the piece.
+ */
+struct buddy_block *buddy_scatter_piece(struct buddy_block *block, u64 page)
+{
+	return rb_entry(rb_find(&page, &block->pieces, page_in_piece),
+			struct buddy_block, sibling);
+}
+
+/*
+ * The longest piece, of at most @rest pages, for which there is room; 0 where there
+ * is none.
+ */
+static u32 next_pages(struct buddy_file *file, u32 rest, struct buddy_help *help)
+{
+	struct buddy_region *region = file->region;
+	u32 units, pages;
+
+	spin_lock(&region->lock);
+	units = buddy_core_largest(&region->core);
+	if (rest >= BUDDY_UNIT_PAGES)
+		pages = min(units, rest / BUDDY_UNIT_PAGES) * BUDDY_UNIT_PAGES;
+	else
+		pages = units ? rest : min(buddy_arena_largest(file), rest);
+	help->looks = region->looks;
+	spin_unlock(&region->lock);
+	return pages;
+}
+
+/* Return: a piece with a place, in block->pieces; -ENOMEM, -EINTR. */
+static struct buddy_block *piece_alloc(struct buddy_block *block, u32 done)
+{
+	struct buddy_file *file = block->owner;
+	struct buddy_block *piece = buddy_block_new(file, 0);
+	struct buddy_help help = { 0 };
+	int helped = 1;
+	long err;
+
+	if (!piece)
+		return ERR_PTR(-ENOMEM);
+	piece->alias = block->first + done;
+	while (helped > 0) {
+		piece->pages = next_pages(file, block->pages - done, &help);
+		err = piece->pages ? buddy_block_place(piece, 0, &help) : -ENOMEM;
+		if (!err) {
+			rb_add(&piece->sibling, &block->pieces, is_before);
+			return piece;
+		}
+		helped = err == -ENOMEM ? buddy_reclaim_help(file->region, &help) : 0;
+	}
+	kfree(piece);
+	return ERR_PTR(helped ?: -ENOMEM);
+}
+
+static int gather(struct buddy_block *block)
+{
+	struct buddy_block *piece;
+
+	for (u32 done = 0; done < block->pages; done += piece->pages) {
+		piece = piece_alloc(block, done);
+		if (IS_ERR(piece))
+			return PTR_ERR(piece);
+		block->tail = piece->tail;
+		if (fatal_signal_pending(current))
+			return -EINTR;
+		cond_resched();
+	}
+	return 0;
+}
+
+/* The pieces go their way back; the block itself is gone. */
+static void end_scattered(struct buddy_block *block)
+{
+	struct buddy_region *region = block->region;
+	struct buddy_block *piece, *next;
+
+	rbtree_postorder_for_each_entry_safe(piece, next, &block->pieces, sibling) {
+		buddy_reclaim_block(piece);
+		cond_resched();
+	}
+	ida_free(&region->places, block->first >> ilog2(place_pages(region)));
+	kfree(block);
+}
+
+/* @block, for which there is no one range, in pieces. */
+static struct buddy_block *alloc_scattered(struct buddy_block *block)
+{
+	struct buddy_region *region = block->region;
+	int err, number = ida_alloc_range(&region->places, 1, last_place(region),
+					  GFP_KERNEL);
+
+	if (number < 0) {
+		kfree(block);
+		return ERR_PTR(-ENOMEM);
+	}
+	block->first = (u64)number << ilog2(place_pages(region));
+	err = gather(block);
+	spin_lock(&region->lock);
+	if (err)
+		region->fails++;
+	else
+		buddy_block_index(block);
+	spin_unlock(&region->lock);
+	if (!err)
+		return block;
+	end_scattered(block);
+	return ERR_PTR(err);
+}
+
+/**
+ * buddy_scatter_alloc() - allocate a block that need not be contiguous
+ * @file: its owner
+ * @pages: exact length, 1 .. region->pages
+ *
+ * In one piece where that can be had; it is then a block like any other. Else in as
+ * few as there can be, at whatever places.
+ *
+ * Return: the block, with one reference, not named; -ENOMEM (all that can be free
+ * to the file is not enough); -EINTR when killed.
+ */
+struct buddy_block *buddy_scatter_alloc(struct buddy_file *file, u32 pages)
+{
+	struct buddy_block *block = buddy_block_new(file, pages);
+	struct buddy_help help = { 0 };
+	long err;
+
+	if (!block)
+		return ERR_PTR(-ENOMEM);
+	err = buddy_block_place(block, 0, &help);
+	return err ? alloc_scattered(block) : block;
+}
+
+/**
+ * buddy_scatter_free() - the last reference to a scattered block is gone
+ * @block: the block; it is gone for the caller
+ */
+void buddy_scatter_free(struct buddy_block *block)
+{
+	struct buddy_region *region = block->region;
+
+	spin_lock(&region->lock);
+	rb_erase(&block->node, &region->blocks);
+	spin_unlock(&region->lock);
+	end_scattered(block);
+}
+
+/**
+ * buddy_scatter_disown() - the file has no handle of the block any more
+ * @block: a scattered block
+ *
+ * The file may be gone before the block is.
+ */
+void buddy_scatter_disown(struct buddy_block *block)
+{
+	struct buddy_block *piece;
+
+	buddy_for_each_piece(piece, block) {
+		spin_lock(&block->region->lock);
+		piece->owner = NULL;
+		spin_unlock(&block->region->lock);
+		cond_resched();
+	}
+}

@@ -1,0 +1,449 @@
+// SPDX-License-Identifier: MIT
+/*
+ * scatter_test.c - SCATTER: blocks of several pieces behind one mapping. Needs root
+ * and the module.
+ */
+#define _GNU_SOURCE
+#include <signal.h>
+#include <sys/uio.h>
+
+#include "harness.h"
+#include "rnd.h"
+
+#define UNIT	(2 * MIB)
+#define UNITS	64		/* at most, of the region */
+
+static int fd;
+static uint64_t region;
+
+static int scatter(int file, uint64_t length, struct buddy_alloc *a)
+{
+	*a = (struct buddy_alloc){
+		.size = sizeof(*a),
+		.length = length,
+		.flags = BUDDY_ALLOC_SCATTER,
+	};
+	return call(file, BUDDY_IOC_ALLOC, a);
+}
+
+static int share(unsigned long command, uint32_t handle)
+{
+	struct buddy_share s = { .size = sizeof(s), .handle = handle };
+
+	return call(fd, command, &s) ?: s.out_fd;
+}
+
+static bool contiguous(uint32_t handle)
+{
+	struct buddy_block_info info = { .size = sizeof(info) };
+	int block = share(BUDDY_IOC_SHARE, handle);
+
+	expect_eq(call(block, BUDDY_IOC_BLOCK, &info), 0);
+	close(block);
+	return info.out_features & BUDDY_FEATURE_CONTIGUOUS;
+}
+
+static void stamp(char *p, uint64_t length, uint64_t mark)
+{
+	for (uint64_t at = 0; at < length; at += PAGE)
+		*(uint64_t *)(p + at) = mark + at;
+}
+
+static bool is_stamped(const char *p, uint64_t length, uint64_t mark)
+{
+	for (uint64_t at = 0; at < length; at += PAGE)
+		if (*(const uint64_t *)(p + at) != mark + at)
+			return false;
+	return true;
+}
+
+/* Every second unit of the region is in use, each with its stamp. */
+static struct buddy_alloc fence[UNITS];
+
+static void fence_up(void)
+{
+	for (uint64_t i = 0; i < region / UNIT; i++)
+		expect_eq(alloc_block(fd, UNIT, &fence[i]), 0);
+	for (uint64_t i = 0; i < region / UNIT; i++) {
+		if (i % 2) {
+			char *p = map_block(fd, &fence[i]);
+
+			stamp(p, UNIT, i);
+			munmap(p, UNIT);
+		} else {
+			expect_eq(free_block(fd, fence[i].out_handle), 0);
+		}
+	}
+	expect(wait_free(fd, region / 2, 20));
+	expect_eq(get_stats(fd).out_largest, UNIT);
+}
+
+/* Nobody wrote to it. */
+static void fence_down(void)
+{
+	for (uint64_t i = 1; i < region / UNIT; i += 2) {
+		char *p = map_block(fd, &fence[i]);
+
+		expect(is_stamped(p, UNIT, i));
+		munmap(p, UNIT);
+		expect_eq(free_block(fd, fence[i].out_handle), 0);
+	}
+	expect(wait_free(fd, region, 20));
+}
+
+static void in_pieces(void)
+{
+	struct buddy_info info = { .size = sizeof(info) };
+	struct buddy_alloc a;
+	char *p;
+
+	expect_eq(call(fd, BUDDY_IOC_INFO, &info), 0);
+	fence_up();
+	expect_eq(alloc_block(fd, region / 2, &a), -ENOMEM);
+	expect_eq(scatter(fd, region / 2, &a), 0);
+	expect_eq(a.out_length, region / 2);
+	expect_eq(a.out_offset % UNIT, 0);
+	expect_eq(get_stats(fd).out_free, 0);
+	expect(!contiguous(a.out_handle));
+	p = map_block(fd, &a);
+	expect(p != MAP_FAILED);
+	expect(is_zero(p, region / 2));
+	stamp(p, region / 2, 1000);
+	expect_eq(smaps(p, "Rss"), region / 2 / 1024);
+	expect_eq(smaps(p, "FilePmdMapped"),
+		  info.out_features & BUDDY_FEATURE_HUGE ? region / 2 / 1024 : 0);
+	expect(!madvise(p + MIB, 3 * MIB, MADV_DONTNEED));
+	expect(is_stamped(p, region / 2, 1000));
+	munmap(p, region / 2);
+	p = map_block(fd, &a);
+	expect(is_stamped(p, region / 2, 1000));
+	munmap(p, region / 2);
+	expect_eq(free_block(fd, a.out_handle), 0);
+	expect(wait_free(fd, region / 2, 20));
+	/* as zero as any other */
+	expect_eq(scatter(fd, region / 2, &a), 0);
+	p = map_block(fd, &a);
+	expect(is_zero(p, region / 2));
+	munmap(p, region / 2);
+	expect_eq(free_block(fd, a.out_handle), 0);
+	fence_down();
+}
+
+static void exact_and_full(void)
+{
+	static const uint64_t less[] = { 0, 1, 2, 511, 512, 513, 700 };
+	struct buddy_alloc a;
+	char *p;
+
+	fence_up();
+	for (size_t i = 0; i < sizeof(less) / sizeof(less[0]); i++) {
+		uint64_t length = region / 2 - less[i] * PAGE;
+
+		expect_eq(scatter(fd, length, &a), 0);
+		expect_eq(a.out_length, length);
+		expect_eq(get_stats(fd).out_used, region / 2 + length);
+		p = map_block(fd, &a);
+		expect(is_zero(p, length));
+		stamp(p, length, i);
+		expect(is_stamped(p, length, i));
+		munmap(p, length);
+		expect_eq(free_block(fd, a.out_handle), 0);
+		expect(wait_free(fd, region / 2, 20));
+	}
+	expect_eq(scatter(fd, region / 2 + PAGE, &a), -ENOMEM);
+	expect_eq(a.out_free, region / 2);
+	expect_eq(a.out_largest, UNIT);
+	expect_eq(get_stats(fd).out_free, region / 2);
+	fence_down();
+}
+
+/* Where one range serves, it is a block like any other. */
+static void in_one(void)
+{
+	struct buddy_resize r = { .size = sizeof(r), .length = PAGE };
+	struct buddy_alloc a;
+
+	expect_eq(scatter(fd, 5 * MIB + PAGE, &a), 0);
+	expect(contiguous(a.out_handle));
+	r.handle = a.out_handle;
+	expect_eq(call(fd, BUDDY_IOC_TRIM, &r), 0);
+	expect_eq(free_block(fd, a.out_handle), 0);
+	expect_eq(scatter(fd, PAGE, &a), 0);
+	expect(contiguous(a.out_handle));
+	expect_eq(free_block(fd, a.out_handle), 0);
+	expect_eq(scatter(fd, region + 1, &a), -EFBIG);
+}
+
+static void no_resize(void)
+{
+	struct buddy_resize r = { .size = sizeof(r), .length = 2 * UNIT };
+	struct buddy_alloc a;
+
+	fence_up();
+	expect_eq(scatter(fd, 2 * UNIT, &a), 0);
+	r.handle = a.out_handle;
+	expect_eq(call(fd, BUDDY_IOC_TRIM, &r), -EOPNOTSUPP);
+	expect_eq(call(fd, BUDDY_IOC_GROW, &r), -EOPNOTSUPP);
+	expect_eq(free_block(fd, a.out_handle), 0);
+	fence_down();
+}
+
+/* Crumbs of a unit that is cut up: pieces of a page. */
+static void crumbs(void)
+{
+	struct buddy_alloc rest, page[512], a;
+	char *p;
+
+	expect_eq(alloc_block(fd, region - UNIT, &rest), 0);
+	for (int i = 0; i < 512; i++)
+		expect_eq(alloc_block(fd, PAGE, &page[i]), 0);
+	for (int i = 0; i < 512; i += 2)
+		expect_eq(free_block(fd, page[i].out_handle), 0);
+	expect_eq(get_stats(fd).out_private, MIB);
+	expect_eq(alloc_block(fd, 2 * PAGE, &a), -ENOMEM);
+	expect_eq(scatter(fd, 257 * PAGE, &a), -ENOMEM);
+	expect_eq(scatter(fd, 256 * PAGE, &a), 0);
+	expect(!contiguous(a.out_handle));
+	expect_eq(get_stats(fd).out_private, 0);
+	p = map_block(fd, &a);
+	expect(is_zero(p, MIB));
+	stamp(p, MIB, 3);
+	for (int i = 1; i < 512; i += 2) {
+		char *q = map_block(fd, &page[i]);
+
+		expect(is_zero(q, PAGE));
+		munmap(q, PAGE);
+	}
+	expect(is_stamped(p, MIB, 3));
+	munmap(p, MIB);
+	expect_eq(free_block(fd, a.out_handle), 0);
+	for (int i = 1; i < 512; i += 2)
+		expect_eq(free_block(fd, page[i].out_handle), 0);
+	expect_eq(free_block(fd, rest.out_handle), 0);
+	expect(wait_free(fd, region, 5));
+}
+
+/*
+ * A small block in the unit of the last piece, which is mapped and touched at
+ * another offset than its own: it comes back all the same.
+ */
+static void neighbour_comes_back(void)
+{
+	struct buddy_alloc a, small;
+	char *p, *q;
+
+	fence_up();
+	expect_eq(scatter(fd, 2 * UNIT + 40 * PAGE, &a), 0);
+	expect(!contiguous(a.out_handle));
+	p = map_block(fd, &a);
+	stamp(p, a.out_length, 6);
+	expect_eq(alloc_block(fd, 32 * PAGE, &small), 0);
+	q = map_block(fd, &small);
+	stamp(q, small.out_length, 7);
+	munmap(q, small.out_length);
+	stamp(p, a.out_length, 8);
+	expect_eq(free_block(fd, small.out_handle), 0);
+	for (int i = 0; i < 300 && get_stats(fd).out_private < UNIT - 40 * PAGE; i++)
+		usleep(10000);
+	expect_eq(get_stats(fd).out_private, UNIT - 40 * PAGE);
+	expect_eq(get_stats(fd).out_quarantined, 0);
+	expect(is_stamped(p, a.out_length, 8));
+	munmap(p, a.out_length);
+	expect_eq(free_block(fd, a.out_handle), 0);
+	fence_down();
+}
+
+/* Parts of it, over the borders of pieces, at good and at odd addresses. */
+static void parts(void)
+{
+	struct buddy_alloc a;
+	char *p, *whole, *room;
+
+	fence_up();
+	expect_eq(scatter(fd, 3 * UNIT + 100 * PAGE, &a), 0);
+	whole = map_block(fd, &a);
+	stamp(whole, a.out_length, 50);
+	room = mmap(NULL, 8 * UNIT, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	for (uint64_t at = 0; at < a.out_length; at += 123 * PAGE) {
+		uint64_t length = 700 * PAGE;
+
+		if (length > a.out_length - at)
+			length = a.out_length - at;
+		p = mmap(room + 3 * PAGE, length, PROT_READ | PROT_WRITE,
+			 MAP_SHARED | MAP_FIXED, fd, (off_t)(a.out_offset + at));
+		expect(p != MAP_FAILED);
+		/* backwards: each fault finds something mapped behind it */
+		for (uint64_t i = length; i; i -= PAGE)
+			if (*(uint64_t *)(p + i - PAGE) != 50 + at + i - PAGE) {
+				expect(!"a page is not where it should be");
+				break;
+			}
+	}
+	expect(mmap(room, PAGE, PROT_READ, MAP_SHARED | MAP_FIXED, fd,
+		    (off_t)(a.out_offset + a.out_length)) == MAP_FAILED &&
+	       errno == ENXIO);
+	expect(mmap(room, 2 * PAGE, PROT_READ, MAP_SHARED | MAP_FIXED, fd,
+		    (off_t)(a.out_offset - PAGE)) == MAP_FAILED &&
+	       errno == ENXIO);
+	munmap(whole + UNIT - PAGE, 2 * PAGE);
+	expect(is_stamped(whole, UNIT - PAGE, 50));
+	munmap(whole, a.out_length);
+	munmap(room, 8 * UNIT);
+	expect_eq(free_block(fd, a.out_handle), 0);
+	fence_down();
+}
+
+/* Shared, and its owner's file closed: pieces have no owner that is gone. */
+static void outlives_its_file(void)
+{
+	struct buddy_extent_entry e[UNITS];
+	struct buddy_extents x = {
+		.size = sizeof(x),
+		.entries = (uintptr_t)e,
+		.count = UNITS,
+	};
+	struct buddy_alloc a;
+	int own = device_open(), keep = fd, files[2];
+	char *p;
+
+	fence_up();
+	expect_eq(scatter(own, 4 * UNIT + PAGE, &a), 0);
+	fd = own;
+	files[0] = share(BUDDY_IOC_SHARE, a.out_handle);
+	files[1] = share(BUDDY_IOC_DMABUF, a.out_handle);
+	fd = keep;
+	close(own);
+	for (int i = 0; i < 2; i++) {
+		p = mmap(NULL, a.out_length, PROT_READ | PROT_WRITE, MAP_SHARED,
+			 files[i], 0);
+		expect(p != MAP_FAILED);
+		if (!i)
+			stamp(p, a.out_length, 4);
+		expect(is_stamped(p, a.out_length, 4));
+		munmap(p, a.out_length);
+	}
+	expect_eq(call(fd, BUDDY_IOC_EXTENTS, &x), 0);
+	for (uint32_t i = 0; i < x.out_count; i++)
+		expect(e[i].pid == 0 || e[i].pid == getpid());
+	for (int i = 0; i < 2; i++)
+		close(files[i]);
+	expect(wait_free(fd, region / 2, 20));
+	fence_down();
+}
+
+/* One piece is held: the others come back. */
+static void one_piece_held(void)
+{
+	struct buddy_alloc a;
+	struct iovec io;
+	int pipes[2];
+	char *p;
+
+	expect(!pipe(pipes));
+	fence_up();
+	expect_eq(scatter(fd, region / 2, &a), 0);
+	p = map_block(fd, &a);
+	stamp(p, a.out_length, 4);
+	io = (struct iovec){ p + UNIT + 5 * PAGE, PAGE };
+	expect_eq(vmsplice(pipes[1], &io, 1, 0), PAGE);
+	munmap(p, a.out_length);
+	expect_eq(free_block(fd, a.out_handle), 0);
+	expect(wait_free(fd, region / 2 - UNIT, 20));
+	expect_eq(get_stats(fd).out_quarantined, UNIT);
+	close(pipes[0]);
+	close(pipes[1]);
+	fence_down();
+}
+
+static void killed(void)
+{
+	fence_up();
+	for (int round = 0; round < 10; round++) {
+		pid_t pid = fork();
+		int status;
+
+		if (!pid) {
+			int own = device_open();
+
+			for (;;) {
+				struct buddy_alloc a;
+				char *p;
+
+				if (scatter(own, (1 + rnd() % 2500) * PAGE, &a))
+					continue;
+				p = map_block(own, &a);
+				p[a.out_length - 1] = 1;
+				munmap(p, a.out_length);
+				free_block(own, a.out_handle);
+			}
+		}
+		usleep(20000 + 7000 * (unsigned int)round);
+		kill(pid, SIGKILL);
+		waitpid(pid, &status, 0);
+		expect(WIFSIGNALED(status));
+	}
+	expect(wait_free(fd, region / 2, 20));
+	fence_down();
+}
+
+static void random_blocks(void)
+{
+	enum { BLOCKS = 20 };
+	struct buddy_alloc a[BLOCKS] = { 0 };
+	char *p[BLOCKS];
+	uint64_t used = 0, many = 0;
+
+	seed = 4242;
+	for (int round = 0; round < 400 && !tap_failures; round++) {
+		uint32_t i = (uint32_t)(rnd() % BLOCKS);
+		uint64_t length = (1 + rnd() % (rnd() % 2 ? 40 : 4000)) * PAGE;
+
+		if (!a[i].out_length) {
+			if (scatter(fd, length, &a[i])) {
+				a[i] = (struct buddy_alloc){ 0 };
+				continue;
+			}
+			used += length;
+			many += !contiguous(a[i].out_handle);
+			p[i] = map_block(fd, &a[i]);
+			expect(is_zero(p[i], length));
+			stamp(p[i], length, a[i].out_offset);
+		} else {
+			used -= a[i].out_length;
+			expect(is_stamped(p[i], a[i].out_length, a[i].out_offset));
+			munmap(p[i], a[i].out_length);
+			expect_eq(free_block(fd, a[i].out_handle), 0);
+			a[i] = (struct buddy_alloc){ 0 };
+		}
+		expect_eq(get_stats(fd).out_used, used);
+	}
+	printf("# %llu of several pieces\n", (unsigned long long)many);
+	expect(many > 20);
+	for (int i = 0; i < BLOCKS; i++) {
+		if (!a[i].out_length)
+			continue;
+		expect(is_stamped(p[i], a[i].out_length, a[i].out_offset));
+		munmap(p[i], a[i].out_length);
+		expect_eq(free_block(fd, a[i].out_handle), 0);
+	}
+	expect(wait_free(fd, region, 20));
+}
+
+int main(void)
+{
+	static const struct tap_case cases[] = {
+		{ "in pieces where there is no one range", in_pieces },
+		{ "exact lengths, and full is full", exact_and_full },
+		{ "in one piece where there is one", in_one },
+		{ "TRIM and GROW do not", no_resize },
+		{ "pieces of a page", crumbs },
+		{ "a neighbour of a piece comes back", neighbour_comes_back },
+		{ "mappings of parts", parts },
+		{ "it outlives its file", outlives_its_file },
+		{ "one piece in a pipe", one_piece_held },
+		{ "SIGKILL", killed },
+		{ "random blocks", random_blocks },
+	};
+
+	return run_cases(cases, TAP_COUNT(cases), &fd, &region);
+}

@@ -4,11 +4,13 @@
  *
  * Usage: race [SECONDS [DISK [SEED]]]     (default 30, no disk, the time)
  *
- * Holders let go of blocks while something still refers to their pages: a pipe,
- * O_DIRECT in flight in both directions, a forked child, a part of a mapping.
- * They check that what they can still reach does not change. Takers allocate
+ * Holders let go of blocks, or of their ends, while something still refers to their
+ * pages: a pipe, O_DIRECT in flight in both directions, a forked child, a part of a
+ * mapping, a block fd, and where /dev/buddy_peer is there a device with a long-term
+ * pin. They check that what they can still reach does not change. Takers allocate
  * what comes free, check that it is zero, fill it with a pattern, and check that
- * nobody writes to it. Any difference is an early free.
+ * nobody writes to it. Any difference is an early free. All of them are killed at
+ * random moments and replaced.
  *
  * That this can fire is shown by a module whose reference test always says yes
  * (tests/selftests/race_weak).
@@ -26,7 +28,8 @@
 #define SPAN	(256 * 1024ul)	/* of the disk, for each holder */
 
 struct tally {
-	uint64_t rounds[8];	/* by action; takers in the last */
+	uint64_t rounds[16];	/* by action */
+	uint64_t taken;
 	uint64_t early;
 };
 
@@ -72,23 +75,106 @@ static void let_go(struct hold *h)
 	free_block(h->fd, h->a.out_handle);
 }
 
+/* The last pages of a block in a pipe, half of the time moved on to another. */
+struct piped {
+	int ends[2];
+	size_t bytes;
+};
+
+static struct piped pipe_end(const struct hold *h)
+{
+	struct piped in = { .bytes = h->length < 16 * PAGE ? h->length : 16 * PAGE };
+	struct iovec io = { (char *)h->p + h->length - in.bytes, in.bytes };
+	struct piped out = in;
+
+	if (pipe(in.ends) ||
+	    vmsplice(in.ends[1], &io, 1, 0) != (ssize_t)in.bytes)
+		_exit(1);
+	if (rnd() % 2)
+		return in;
+	if (pipe(out.ends) || splice(in.ends[0], NULL, out.ends[1], NULL, in.bytes,
+				     0) != (ssize_t)in.bytes)
+		_exit(1);
+	close(in.ends[0]);
+	close(in.ends[1]);
+	return out;
+}
+
+static void check_pipe(struct piped *pipe, const struct hold *h)
+{
+	static uint64_t copy[16 * PAGE / 8];
+
+	if (read(pipe->ends[0], copy, pipe->bytes) != (ssize_t)pipe->bytes ||
+	    !is_filled(copy, pipe->bytes, h->stamp))
+		early("a page in a pipe changed", h->length);
+	close(pipe->ends[0]);
+	close(pipe->ends[1]);
+}
+
 static void in_a_pipe(struct hold *h)
 {
-	size_t n = h->length < 16 * PAGE ? h->length : 16 * PAGE;
-	struct iovec io = { h->p, n };
-	static uint64_t copy[16 * PAGE / 8];
-	int pipes[2];
+	struct piped pipe = pipe_end(h);
 
-	if (pipe(pipes))
-		_exit(1);
-	if (vmsplice(pipes[1], &io, 1, 0) != (ssize_t)n)
-		_exit(1);
 	let_go(h);
 	usleep((unsigned int)(rnd() % 30000));
-	if (read(pipes[0], copy, n) != (ssize_t)n || !is_filled(copy, n, h->stamp))
-		early("a page in a pipe changed", h->length);
-	close(pipes[0]);
-	close(pipes[1]);
+	check_pipe(&pipe, h);
+}
+
+static int resize(const struct hold *h, unsigned long command, uint64_t length)
+{
+	struct buddy_resize r = {
+		.size = sizeof(r),
+		.handle = h->a.out_handle,
+		.length = length,
+	};
+
+	return call(h->fd, command, &r);
+}
+
+/* The end of a block goes, and perhaps comes back, while a pipe has it. */
+static void trimmed(struct hold *h)
+{
+	struct piped pipe = pipe_end(h);
+	size_t old = h->length, keep = PAGE * (1 + rnd() % (old / PAGE));
+
+	munmap(h->p, h->length);
+	h->length = keep;
+	/* a scattered block is not trimmed, but freed below */
+	if (!resize(h, BUDDY_IOC_TRIM, keep)) {
+		usleep((unsigned int)(rnd() % 5000));
+		if (!resize(h, BUDDY_IOC_GROW, old))
+			h->length = old;
+	} else {
+		keep = h->length = old;
+	}
+	h->a.out_length = h->length;
+	h->p = map_block(h->fd, &h->a);
+	if (h->p == MAP_FAILED)
+		_exit(1);
+	if (!is_filled(h->p, keep, h->stamp))
+		early("what was kept of a block changed", keep);
+	if (!is_filled(h->p + keep / 8, h->length - keep, 0))
+		early("what a block grew by was not zero", h->length - keep);
+	let_go(h);
+	check_pipe(&pipe, h);
+}
+
+static void shared(struct hold *h)
+{
+	struct buddy_share s = { .size = sizeof(s), .handle = h->a.out_handle };
+	uint64_t *p;
+
+	if (call(h->fd, rnd() % 2 ? BUDDY_IOC_SHARE : BUDDY_IOC_DMABUF, &s))
+		_exit(1);
+	let_go(h);
+	usleep((unsigned int)(rnd() % 3000));
+	p = mmap(NULL, h->length, PROT_READ | PROT_WRITE, MAP_SHARED, s.out_fd, 0);
+	close(s.out_fd);
+	if (p == MAP_FAILED)
+		_exit(1);
+	if (!is_filled(p, h->length, h->stamp))
+		early("a page of a block fd changed", h->length);
+	munmap(p, h->length);
 }
 
 static size_t disk_length(const struct hold *h)
@@ -180,7 +266,7 @@ static void in_part(struct hold *h)
 }
 
 static void (*const actions[])(struct hold *) = {
-	in_a_pipe, during_a_read, during_a_write, in_a_child, in_part,
+	in_a_pipe, during_a_read, during_a_write, in_a_child, in_part, trimmed, shared,
 };
 
 #define ACTIONS (sizeof(actions) / sizeof(actions[0]))
@@ -193,7 +279,12 @@ static uint64_t any_length(void)
 
 static bool take(int fd, struct buddy_alloc *a, uint64_t **p)
 {
-	if (alloc_block(fd, any_length(), a))
+	*a = (struct buddy_alloc){
+		.size = sizeof(*a),
+		.length = any_length(),
+		.flags = rnd() % 3 ? 0 : BUDDY_ALLOC_SCATTER,
+	};
+	if (call(fd, BUDDY_IOC_ALLOC, a))
 		return false;
 	*p = map_block(fd, a);
 	if (*p == MAP_FAILED)
@@ -243,17 +334,61 @@ static void taker(void)
 			early("somebody wrote into a new block", a.out_length);
 		munmap(p, a.out_length);
 		free_block(fd, a.out_handle);
-		tally->rounds[7]++;
+		tally->taken++;
 	}
+}
+
+static pid_t start(int number)
+{
+	pid_t pid;
+
+	rnd();	/* a stream of its own for each */
+	pid = fork();
+	if (pid)
+		return pid;
+	if (number < HOLDERS)
+		holder(number);
+	taker();
+	_exit(1);
+}
+
+static void stop(pid_t pid)
+{
+	int status;
+
+	kill(pid, SIGKILL);
+	waitpid(pid, &status, 0);
+	expect(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+}
+
+/* Each process is killed amid whatever it does, and another takes its place. */
+static uint64_t run(int seconds)
+{
+	pid_t pids[HOLDERS + TAKERS];
+	double end = now() + seconds;
+	uint64_t kills = 0;
+
+	for (int i = 0; i < HOLDERS + TAKERS; i++)
+		pids[i] = start(i);
+	for (; now() < end; kills++) {
+		uint64_t i = rnd() % (HOLDERS + TAKERS);
+
+		usleep((unsigned int)(rnd() % 200000));
+		stop(pids[i]);
+		pids[i] = start((int)i);
+	}
+	for (int i = 0; i < HOLDERS + TAKERS; i++)
+		stop(pids[i]);
+	return kills;
 }
 
 int main(int argc, char **argv)
 {
-	static const char *const names[] = {
-		"pipe", "read", "write", "child", "part",
+	static const char *const names[ACTIONS] = {
+		"pipe", "read", "write", "child", "part", "trim", "share",
 	};
 	int seconds = argc > 1 ? atoi(argv[1]) : 30;
-	pid_t pids[HOLDERS + TAKERS];
+	uint64_t kills;
 
 	disk_name = argc > 2 && *argv[2] ? argv[2] : NULL;
 	seed = argc > 3 ? strtoull(argv[3], NULL, 0) : (uint64_t)time(NULL) | 1;
@@ -261,30 +396,14 @@ int main(int argc, char **argv)
 	fflush(stdout);
 	tally = mmap(NULL, sizeof(*tally), PROT_READ | PROT_WRITE,
 		     MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	for (int i = 0; i < HOLDERS + TAKERS; i++) {
-		rnd();
-		pids[i] = fork();
-		if (!pids[i]) {
-			if (i < HOLDERS)
-				holder(i);
-			taker();
-		}
-	}
-	sleep((unsigned int)seconds);
-	for (int i = 0; i < HOLDERS + TAKERS; i++) {
-		int status;
-
-		kill(pids[i], SIGKILL);
-		waitpid(pids[i], &status, 0);
-		expect(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
-	}
+	kills = run(seconds);
 	for (size_t i = 0; i < ACTIONS; i++) {
 		printf("# %s: %llu let go\n", names[i],
 		       (unsigned long long)tally->rounds[i]);
 		expect(tally->rounds[i] > 0);
 	}
-	printf("# %llu taken, %llu early frees\n",
-	       (unsigned long long)tally->rounds[7],
+	printf("# %llu taken, %llu killed, %llu early frees\n",
+	       (unsigned long long)tally->taken, (unsigned long long)kills,
 	       (unsigned long long)tally->early);
 	expect_eq(tally->early, 0);
 	expect_empty();

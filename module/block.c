@@ -1,17 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * block.c - who owns what, until when: blocks, handles and references.
+ * block.c - blocks: where they lie, and who refers to them.
  *
- * Owns region->blocks, file->handles and the life of struct buddy_block:
+ * Owns region->blocks and the life of struct buddy_block:
  *
- *   alloc -> (handle reserved, block built) -> published: a handle and mmap()
- *   find it -> handle freed and mappings gone: last reference -> reclaim.c,
- *   which ends with buddy_core_free()
+ *   alloc -> built, one reference -> published by file.c: a handle and mmap() find
+ *   it -> handle freed and mappings gone: last reference -> reclaim.c, which ends
+ *   with buddy_core_free()
  *
  * Invariants: a block is in region->blocks exactly while its pages are not free
  * in the tree; block->named says that its handle holds a reference.
  */
-#include <linux/sched/signal.h>
 #include <linux/slab.h>
 
 #include "buddy.h"
@@ -258,119 +257,4 @@ struct buddy_block *buddy_block_find(struct buddy_file *file, u64 first,
 		block = NULL;
 	spin_unlock(&region->lock);
 	return block;
-}
-
-/**
- * buddy_handle_reserve() - find a free handle; nobody can use it yet
- * @file: the file
- * @handle: the handle
- *
- * Return: 0; -ENOMEM, also where all 2^31 - 1 are in use.
- */
-int buddy_handle_reserve(struct buddy_file *file, u32 *handle)
-{
-	int err = xa_alloc_cyclic(&file->handles, handle, NULL,
-				  XA_LIMIT(1, INT_MAX), &file->next_handle,
-				  GFP_KERNEL_ACCOUNT);
-
-	/* 1 says that the numbers wrapped around */
-	if (err < 0)
-		return -ENOMEM;
-	return 0;
-}
-
-/**
- * buddy_handle_cancel() - a reserved handle is not needed
- * @file: the file
- * @handle: from buddy_handle_reserve()
- */
-void buddy_handle_cancel(struct buddy_file *file, u32 handle)
-{
-	xa_release(&file->handles, handle);
-}
-
-/**
- * buddy_handle_publish() - give a block its name; cannot fail
- * @file: the file
- * @handle: from buddy_handle_reserve()
- * @block: a block of @file; its reference goes to the handle
- */
-void buddy_handle_publish(struct buddy_file *file, u32 handle,
-			  struct buddy_block *block)
-{
-	spin_lock(&file->region->lock);
-	block->named = true;
-	spin_unlock(&file->region->lock);
-	/* The place is reserved: this allocates nothing. */
-	xa_store(&file->handles, handle, block, GFP_KERNEL_ACCOUNT);
-}
-
-/**
- * buddy_handle_get() - the block of a handle
- * @file: the file
- * @handle: any number
- *
- * Return: the block with one more reference, or NULL.
- */
-struct buddy_block *buddy_handle_get(struct buddy_file *file, u32 handle)
-{
-	struct buddy_block *block;
-
-	xa_lock(&file->handles);
-	block = xa_load(&file->handles, handle);
-	if (block)
-		buddy_block_get(block);
-	xa_unlock(&file->handles);
-	return block;
-}
-
-static void handle_drop(struct buddy_block *block)
-{
-	spin_lock(&block->region->lock);
-	block->named = false;
-	/* The file may be gone before a block fd is. */
-	block->owner = NULL;
-	spin_unlock(&block->region->lock);
-	if (buddy_block_is_scattered(block))
-		buddy_scatter_disown(block);
-	buddy_block_put(block);
-}
-
-/**
- * buddy_handle_free() - take a handle away
- * @file: the file
- * @handle: any number
- *
- * Return: 0, or -ENOENT where @file has no such handle.
- */
-int buddy_handle_free(struct buddy_file *file, u32 handle)
-{
-	struct buddy_block *block;
-
-	/* Not xa_erase() alone: that would also undo a reservation. */
-	xa_lock(&file->handles);
-	block = xa_load(&file->handles, handle);
-	if (block)
-		__xa_erase(&file->handles, handle);
-	xa_unlock(&file->handles);
-	if (!block)
-		return -ENOENT;
-	handle_drop(block);
-	return 0;
-}
-
-/**
- * buddy_handle_free_all() - take all handles away, at the file's end
- * @file: the file; nobody else uses it
- */
-void buddy_handle_free_all(struct buddy_file *file)
-{
-	struct buddy_block *block;
-	unsigned long handle;
-
-	xa_for_each(&file->handles, handle, block) {
-		handle_drop(block);
-		cond_resched();
-	}
-	xa_destroy(&file->handles);
 }

@@ -347,13 +347,16 @@ struct buddy_block *buddy_block_find(struct buddy_file *file, u64 first,
 void buddy_block_index(struct buddy_block *block);
 void buddy_block_insert(struct buddy_block *block);
 struct buddy_block *buddy_block_at(struct buddy_region *region, u64 page);
+
+/* file.c */
+struct buddy_file *buddy_file_create(struct buddy_region *region);
+void buddy_file_destroy(struct buddy_file *file);
 int buddy_handle_reserve(struct buddy_file *file, u32 *handle);
 void buddy_handle_cancel(struct buddy_file *file, u32 handle);
 void buddy_handle_publish(struct buddy_file *file, u32 handle,
 			  struct buddy_block *block);
 struct buddy_block *buddy_handle_get(struct buddy_file *file, u32 handle);
 int buddy_handle_free(struct buddy_file *file, u32 handle);
-void buddy_handle_free_all(struct buddy_file *file);
 
 /* scatter.c */
 struct buddy_block *buddy_scatter_alloc(struct buddy_file *file, u32 pages);

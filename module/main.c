@@ -5,8 +5,6 @@
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
 #include <linux/module.h>
-#include <linux/pid.h>
-#include <linux/slab.h>
 
 #include "buddy.h"
 
@@ -26,21 +24,11 @@ static struct buddy_region *regions[MAX_REGIONS];
 static int buddy_open(struct inode *inode, struct file *file)
 {
 	struct miscdevice *misc = file->private_data;
-	struct buddy_file *bf = kzalloc(sizeof(*bf), GFP_KERNEL_ACCOUNT);
+	struct buddy_file *bf;
 
-	if (!bf)
-		return -ENOMEM;
-	bf->region = container_of(misc, struct buddy_region, misc);
-	bf->inode = buddy_region_inode();
-	if (IS_ERR(bf->inode)) {
-		int err = PTR_ERR(bf->inode);
-
-		kfree(bf);
-		return err;
-	}
-	bf->opener = get_pid(task_tgid(current));
-	xa_init_flags(&bf->handles, XA_FLAGS_ALLOC1 | XA_FLAGS_ACCOUNT);
-	buddy_arena_init(bf);
+	bf = buddy_file_create(container_of(misc, struct buddy_region, misc));
+	if (IS_ERR(bf))
+		return PTR_ERR(bf);
 	file->f_mapping = bf->inode->i_mapping;
 	file->private_data = bf;
 	return 0;
@@ -48,16 +36,10 @@ static int buddy_open(struct inode *inode, struct file *file)
 
 static int buddy_release(struct inode *inode, struct file *file)
 {
-	struct buddy_file *bf = file->private_data;
-
-	/* Mappings hold the file open: only handles are left. */
-	buddy_handle_free_all(bf);
-	buddy_arena_abandon(bf);
-	put_pid(bf->opener);
 	/* The VFS looks at the mapping of the file once more. */
 	file->f_mapping = inode->i_mapping;
-	iput(bf->inode);
-	kfree(bf);
+	/* Mappings hold the file open: only handles are left. */
+	buddy_file_destroy(file->private_data);
 	return 0;
 }
 

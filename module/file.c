@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * file.c - open files, and their handles.
+ *
+ * Owns struct buddy_file. A handle is a number that is private to its open file. It
+ * is reserved before there is a block, and published with it when nothing can fail
+ * any more; from then on it holds a reference. Its end, or the file's, drops that.
+ */
+#include <linux/pid.h>
+#include <linux/sched.h>
+#include <linux/slab.h>
+
+#include "buddy.h"
+
+/**
+ * buddy_file_create() - a file of a region, without handles
+ * @region: the region; outlives the file
+ *
+ * Return: the file, for buddy_file_destroy(); or a negative errno.
+ */
+struct buddy_file *buddy_file_create(struct buddy_region *region)
+{
+	struct buddy_file *file = kzalloc(sizeof(*file), GFP_KERNEL_ACCOUNT);
+	int err;
+
+	if (!file)
+		return ERR_PTR(-ENOMEM);
+	file->inode = buddy_region_inode();
+	if (IS_ERR(file->inode)) {
+		err = PTR_ERR(file->inode);
+		kfree(file);
+		return ERR_PTR(err);
+	}
+	file->region = region;
+	file->opener = get_pid(task_tgid(current));
+	xa_init_flags(&file->handles, XA_FLAGS_ALLOC1 | XA_FLAGS_ACCOUNT);
+	buddy_arena_init(file);
+	return file;
+}
+
+/**
+ * buddy_handle_reserve() - find a free handle; nobody can use it yet
+ * @file: the file
+ * @handle: the handle
+ *
+ * Return: 0; -ENOMEM, also where all 2^31 - 1 are in use.
+ */
+int buddy_handle_reserve(struct buddy_file *file, u32 *handle)
+{
+	int err = xa_alloc_cyclic(&file->handles, handle, NULL,
+				  XA_LIMIT(1, INT_MAX), &file->next_handle,
+				  GFP_KERNEL_ACCOUNT);
+
+	/* 1 says that the numbers wrapped around */
+	if (err < 0)
+		return -ENOMEM;
+	return 0;
+}
+
+/**
+ * buddy_handle_cancel() - a reserved handle is not needed
+ * @file: the file
+ * @handle: from buddy_handle_reserve()
+ */
+void buddy_handle_cancel(struct buddy_file *file, u32 handle)
+{
+	xa_release(&file->handles, handle);
+}
+
+/**
+ * buddy_handle_publish() - give a block its name; cannot fail
+ * @file: the file
+ * @handle: from buddy_handle_reserve()
+ * @block: a block of @file; its reference goes to the handle
+ */
+void buddy_handle_publish(struct buddy_file *file, u32 handle,
+			  struct buddy_block *block)
+{
+	spin_lock(&file->region->lock);
+	block->named = true;
+	spin_unlock(&file->region->lock);
+	/* The place is reserved: this allocates nothing. */
+	xa_store(&file->handles, handle, block, GFP_KERNEL_ACCOUNT);
+}
+
+/**
+ * buddy_handle_get() - the block of a handle
+ * @file: the file
+ * @handle: any number
+ *
+ * Return: the block with one more reference, or NULL.
+ */
+struct buddy_block *buddy_handle_get(struct buddy_file *file, u32 handle)
+{
+	struct buddy_block *block;
+
+	xa_lock(&file->handles);
+	block = xa_load(&file->handles, handle);
+	if (block)
+		buddy_block_get(block);
+	xa_unlock(&file->handles);
+	return block;
+}
+
+static void handle_drop(struct buddy_block *block)
+{
+	spin_lock(&block->region->lock);
+	block->named = false;
+	/* The file may be gone before a block fd is. */
+	block->owner = NULL;
+	spin_unlock(&block->region->lock);
+	if (buddy_block_is_scattered(block))
+		buddy_scatter_disown(block);
+	buddy_block_put(block);
+}
+
+/**
+ * buddy_handle_free() - take a handle away
+ * @file: the file
+ * @handle: any number
+ *
+ * Return: 0, or -ENOENT where @file has no such handle.
+ */
+int buddy_handle_free(struct buddy_file *file, u32 handle)
+{
+	struct buddy_block *block;
+
+	/* Not xa_erase() alone: that would also undo a reservation. */
+	xa_lock(&file->handles);
+	block = xa_load(&file->handles, handle);
+	if (block)
+		__xa_erase(&file->handles, handle);
+	xa_unlock(&file->handles);
+	if (!block)
+		return -ENOENT;
+	handle_drop(block);
+	return 0;
+}
+
+static void free_handles(struct buddy_file *file)
+{
+	struct buddy_block *block;
+	unsigned long handle;
+
+	xa_for_each(&file->handles, handle, block) {
+		handle_drop(block);
+		cond_resched();
+	}
+	xa_destroy(&file->handles);
+}
+
+/**
+ * buddy_file_destroy() - the end of a file: all its handles go
+ * @file: the file; nobody else uses it, and no mapping of it is left
+ */
+void buddy_file_destroy(struct buddy_file *file)
+{
+	free_handles(file);
+	buddy_arena_abandon(file);
+	put_pid(file->opener);
+	iput(file->inode);
+	kfree(file);
+}

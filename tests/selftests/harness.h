@@ -25,6 +25,7 @@
 
 #define PAGE	4096ul
 #define MIB	(1ul << 20)
+#define FILLED	0x5a	/* by take_filled() */
 
 static inline int device_open(void)
 {
@@ -62,6 +63,18 @@ static inline void *map_block(int fd, const struct buddy_alloc *a)
 		    (off_t)a->out_offset);
 }
 
+/* As map_block(), @skew bytes beyond a multiple of 2 MiB. */
+static inline void *map_skewed(int fd, const struct buddy_alloc *a, size_t skew)
+{
+	size_t room = a->out_length + 4 * MIB;
+	char *p = mmap(NULL, room, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	uintptr_t at = (((uintptr_t)p + 2 * MIB - 1) & ~(2 * MIB - 1)) + skew;
+
+	munmap(p, room);
+	return mmap((void *)at, a->out_length, PROT_READ | PROT_WRITE,
+		    MAP_SHARED | MAP_FIXED, fd, (off_t)a->out_offset);
+}
+
 static inline void fill(void *p, int value, size_t length)
 {
 	memset(p, value, length);
@@ -92,6 +105,31 @@ static inline long smaps(const void *p, const char *name)
 	}
 	fclose(file);
 	return value;
+}
+
+/* The entry of /proc/self/pagemap for @p, a page that is mapped. */
+static inline uint64_t pagemap(const void *p)
+{
+	int file = open("/proc/self/pagemap", O_RDONLY);
+	uint64_t entry = 0;
+
+	expect_eq(pread(file, &entry, 8, (off_t)((uintptr_t)p / PAGE * 8)), 8);
+	close(file);
+	return entry;
+}
+
+/* Where the page at @p lies in physical memory: its frame number. */
+static inline uint64_t frame(const void *p)
+{
+	return pagemap(p) & ((1ull << 55) - 1);
+}
+
+static inline bool is_huge(int fd)
+{
+	struct buddy_info info = { .size = sizeof(info) };
+
+	expect_eq(call(fd, BUDDY_IOC_INFO, &info), 0);
+	return info.out_features & BUDDY_FEATURE_HUGE;
 }
 
 static inline struct buddy_stats get_stats(int fd)
@@ -138,6 +176,35 @@ static inline int receive_fd(int socket)
 			memcpy(&what, CMSG_DATA(c), sizeof(int));
 	}
 	return what;
+}
+
+/* A block, mapped at a multiple of 2 MiB and filled. */
+static inline char *take_filled(int fd, uint64_t length, struct buddy_alloc *a)
+{
+	char *p;
+
+	expect_eq(alloc_block(fd, length, a), 0);
+	p = map_skewed(fd, a, 0);
+	expect(p != MAP_FAILED);
+	fill(p, FILLED, length);
+	return p;
+}
+
+static inline bool intact(const char *p, size_t length)
+{
+	return p[0] == FILLED && !memcmp(p, p + 1, length - 1);
+}
+
+static inline void give_back(int fd, char *p, const struct buddy_alloc *a)
+{
+	munmap(p, a->out_length);
+	expect_eq(free_block(fd, a->out_handle), 0);
+}
+
+/* 0 or a negative errno, of a call that returns -1. */
+static inline int result(long returned)
+{
+	return returned == -1 ? -errno : 0;
 }
 
 static inline double now(void)

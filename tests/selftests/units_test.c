@@ -5,6 +5,7 @@
  * module.
  */
 #define _GNU_SOURCE
+#include <sys/resource.h>
 #include <sys/uio.h>
 
 #include "harness.h"
@@ -136,21 +137,18 @@ static void plain_mmap(void)
 
 static void huge_mappings(void)
 {
-	struct buddy_info info = { .size = sizeof(info) };
 	struct buddy_alloc a;
 	char *p;
 
-	expect_eq(call(fd, BUDDY_IOC_INFO, &info), 0);
 	expect_eq(alloc_block(fd, 8 * MIB, &a), 0);
 	p = map_block(fd, &a);
 	fill(p, 1, 8 * MIB);
 	expect_eq(smaps(p, "Rss"), 8192);
-	expect_eq(smaps(p, "FilePmdMapped"),
-		  info.out_features & BUDDY_FEATURE_HUGE ? 8192 : 0);
+	expect_eq(smaps(p, "FilePmdMapped"), is_huge(fd) ? 8192 : 0);
 	munmap(p, 8 * MIB);
 	expect_eq(free_block(fd, a.out_handle), 0);
 	expect(wait_free(fd, region, 5));
-	if (!(info.out_features & BUDDY_FEATURE_HUGE))
+	if (!is_huge(fd))
 		skip("this kernel gives no folios; checked that it says so");
 }
 
@@ -162,10 +160,7 @@ static void one_fault_maps_all(void)
 	int count = 0;
 
 	expect_eq(alloc_block(fd, 2 * MIB, &a), 0);
-	p = mmap(NULL, 4 * MIB, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	p = (char *)(((uintptr_t)p + 2 * MIB - 1) & ~(2 * MIB - 1));
-	p = mmap(p, 2 * MIB, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd,
-		 (off_t)a.out_offset);
+	p = map_skewed(fd, &a, 0);
 	expect(p != MAP_FAILED);
 	p[MIB] = 1;
 	expect(!mincore(p, 2 * MIB, present));
@@ -174,6 +169,85 @@ static void one_fault_maps_all(void)
 	expect_eq(count, 512);
 	munmap(p, 2 * MIB);
 	expect_eq(free_block(fd, a.out_handle), 0);
+}
+
+static void misaligned(void)
+{
+	struct buddy_alloc a;
+	char *p = take_filled(fd, 4 * MIB, &a);
+	char *q = map_skewed(fd, &a, PAGE);
+
+	expect(q != MAP_FAILED);
+	expect(intact(q, 4 * MIB));
+	q[4 * MIB - 1] = 1;
+	expect_eq(p[4 * MIB - 1], 1);
+	expect_eq(smaps(q, "Rss"), 4096);
+	expect_eq(smaps(q, "FilePmdMapped"), 0);
+	expect_eq(frame(q + MIB), frame(p + MIB));
+	munmap(q, 4 * MIB);
+	give_back(fd, p, &a);
+}
+
+static long minor_faults(void)
+{
+	struct rusage usage;
+
+	getrusage(RUSAGE_SELF, &usage);
+	return usage.ru_minflt;
+}
+
+/* Faults of touching each page of a new mapping of the block, and then again. */
+static long count_faults(const struct buddy_alloc *a, size_t skew, bool writing)
+{
+	volatile char *p = map_skewed(fd, a, skew);
+	volatile char sink;
+	long before, faults = -1;
+
+	expect(p != MAP_FAILED);
+	for (int again = 0; again < 2; again++) {
+		before = minor_faults();
+		for (size_t i = 0; i < a->out_length; i += PAGE) {
+			if (writing)
+				p[i] = 1;
+			else
+				sink = p[i];
+		}
+		if (again)
+			expect_eq(minor_faults() - before, 0);
+		else
+			faults = minor_faults() - before;
+	}
+	(void)sink;
+	munmap((void *)p, a->out_length);
+	return faults;
+}
+
+/* What INFO says of huge pages makes a difference for a tail alone. */
+static void faults_counted(void)
+{
+	bool huge = is_huge(fd);
+	const struct {
+		uint64_t length;
+		long faults;
+	} table[] = {
+		{ PAGE, 1 }, { 3 * PAGE, 1 }, { MIB, 1 }, { 2 * MIB - PAGE, 1 },
+		{ 2 * MIB, 1 }, { 4 * MIB, 2 }, { 16 * MIB, 8 },
+		{ 4 * MIB + 3 * PAGE, huge ? 2 + 3 : 3 },
+	};
+	struct buddy_alloc a;
+
+	/* the code of these functions is there from now on */
+	expect_eq(alloc_block(fd, PAGE, &a), 0);
+	count_faults(&a, 0, true);
+	count_faults(&a, 0, false);
+	expect_eq(free_block(fd, a.out_handle), 0);
+	for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
+		expect_eq(alloc_block(fd, table[i].length, &a), 0);
+		expect_eq(count_faults(&a, 0, true), table[i].faults);
+		expect_eq(count_faults(&a, 0, false), table[i].faults);
+		expect_eq(free_block(fd, a.out_handle), 0);
+	}
+	expect(wait_free(fd, region, 5));
 }
 
 int main(void)
@@ -185,6 +259,8 @@ int main(void)
 		{ "mmap at offset 0", plain_mmap },
 		{ "large blocks are mapped by huge pages", huge_mappings },
 		{ "one fault maps 2 MiB", one_fault_maps_all },
+		{ "MAP_FIXED at a misaligned address", misaligned },
+		{ "faults counted: one a 2 MiB, one a small block", faults_counted },
 	};
 
 	return run_cases(cases, TAP_COUNT(cases), &fd, &region);

@@ -8,10 +8,10 @@
  * TLB, before that. The fault handler trusts the block alone: a fault runs
  * inside its VMA, so the block is alive and the pages are its own.
  *
- * Two ways to map, by VMA (and so by block):
- *   whole     blocks with whole units, where units are folios and addresses are
- *             aligned to them: the fault returns its page, and the kernel maps
- *             the folio by one huge entry where the VMA covers it
+ * Two ways to map, decided at mmap():
+ *   whole     where units are folios, and the VMA has room for one at a place
+ *             that fits: the fault returns its page, and the kernel maps the
+ *             folio by one huge entry where the VMA covers it
  *   batched   all others: one fault inserts what the VMA has of the 2 MiB around
  *             it (VM_MIXEDMAP)
  *
@@ -54,28 +54,40 @@ static vm_fault_t fault_whole(struct vm_fault *vmf, const struct buddy_block *pi
 /*
  * Maps *at .. end of the VMA, up to a page that is mapped already, is broken, or
  * cannot be mapped; moves *at on to that.
+ * Return: VM_FAULT_NOPAGE, or what a fault at that page is to return.
  */
-static void map_range(struct vm_area_struct *vma, const struct buddy_block *piece,
-		      unsigned long *at, unsigned long end)
+static vm_fault_t map_range(struct vm_area_struct *vma,
+			    const struct buddy_block *piece, unsigned long *at,
+			    unsigned long end)
 {
 	struct page *pages[BATCH];
 
 	while (*at < end) {
 		u64 first = page_at(vma, *at);
 		unsigned long n, left;
+		int err;
 
 		for (n = 0; n < BATCH && *at + (n << PAGE_SHIFT) < end; n++) {
 			pages[n] = piece_page(piece, first + n);
 			if (PageHWPoison(pages[n]))
 				break;
 		}
+		if (!n)
+			return VM_FAULT_HWPOISON;
 		left = n;
-		if (!n || vm_insert_pages(vma, *at, pages, &left))
-			end = 0;
+		err = vm_insert_pages(vma, *at, pages, &left);
 		*at += (n - left) << PAGE_SHIFT;
+		/* mapped already; else it is page tables that have no memory */
+		if (err)
+			return err == -EBUSY ? VM_FAULT_NOPAGE : VM_FAULT_OOM;
 	}
+	return VM_FAULT_NOPAGE;
 }
 
+/*
+ * Never by way of fault_whole(): mremap() may have moved the VMA to where a huge
+ * entry fits, and the kernel drops no reference for one of a VM_MIXEDMAP.
+ */
 static vm_fault_t fault_batched(struct vm_fault *vmf,
 				const struct buddy_block *piece)
 {
@@ -86,21 +98,21 @@ static vm_fault_t fault_batched(struct vm_fault *vmf,
 	u64 after = buddy_bytes(piece->pages - before);
 	unsigned long end = min(chunk + BUDDY_UNIT, vma->vm_end);
 	unsigned long at = max(chunk, vma->vm_start);
+	vm_fault_t ret;
 
 	/* Nor beyond the piece, where the next one begins elsewhere. */
 	end = min_t(u64, end - address, after) + address;
 	at = address - min_t(u64, address - at, buddy_bytes(before));
-	map_range(vma, piece, &at, end);
+	ret = map_range(vma, piece, &at, end);
 	/*
 	 * Something before is mapped already (by another thread, or from before
 	 * a partial MADV_DONTNEED) or cannot be. From the address on, then.
 	 */
 	if (at <= address) {
 		at = address;
-		map_range(vma, piece, &at, end);
+		ret = map_range(vma, piece, &at, end);
 	}
-	/* Why not even this page, the kernel finds out itself. */
-	return at > address ? VM_FAULT_NOPAGE : fault_whole(vmf, piece);
+	return at > address ? VM_FAULT_NOPAGE : ret;
 }
 
 static vm_fault_t fault_mapped(struct vm_fault *vmf, const struct buddy_block *piece)
@@ -188,19 +200,28 @@ static int check_mapping(const struct vm_area_struct *vma)
 	return vma->vm_flags & VM_EXEC ? -EACCES : 0;
 }
 
-/* Can huge entries map it? Not at an address that a user chose askew. */
-static bool fits_folios(const struct vm_area_struct *vma,
-			const struct buddy_block *block)
+/*
+ * Has it room for a huge entry? A part below 2 MiB has none, nor has an address
+ * that does not fit the offset; there a fault for each page would be dear.
+ */
+static bool can_map_folio(const struct vm_area_struct *vma,
+			  const struct buddy_block *block)
 {
-	return block->region->folios && buddy_block_units(block) &&
-	       IS_ALIGNED(vma->vm_start - (vma->vm_pgoff << PAGE_SHIFT), BUDDY_UNIT);
+	unsigned long first = ALIGN(vma->vm_start, BUDDY_UNIT);
+
+	if (!block->region->folios || !buddy_block_units(block))
+		return false;
+	if (!IS_ALIGNED(vma->vm_start - (vma->vm_pgoff << PAGE_SHIFT), BUDDY_UNIT))
+		return false;
+	return first >= vma->vm_start && first < vma->vm_end &&
+	       vma->vm_end - first >= BUDDY_UNIT;
 }
 
 /* The VMA, at its block's own offset, takes over a reference. */
 static void finish_mapping(struct vm_area_struct *vma, struct buddy_block *block)
 {
 	vm_flags_mod(vma, VM_DONTEXPAND | VM_DONTDUMP, VM_MAYEXEC);
-	if (!fits_folios(vma, block))
+	if (!can_map_folio(vma, block))
 		vm_flags_mod(vma, VM_MIXEDMAP, 0);
 	vma->vm_private_data = block;
 	vma->vm_ops = &buddy_vm_ops;

@@ -68,11 +68,13 @@ static inline void *map_skewed(int fd, const struct buddy_alloc *a, size_t skew)
 {
 	size_t room = a->out_length + 4 * MIB;
 	char *p = mmap(NULL, room, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	uintptr_t at = (((uintptr_t)p + 2 * MIB - 1) & ~(2 * MIB - 1)) + skew;
+	char *at = (char *)(((uintptr_t)p + 2 * MIB) & ~(2 * MIB - 1)) + skew;
+	void *mapped = mmap(at, a->out_length, PROT_READ | PROT_WRITE,
+			    MAP_SHARED | MAP_FIXED, fd, (off_t)a->out_offset);
 
-	munmap(p, room);
-	return mmap((void *)at, a->out_length, PROT_READ | PROT_WRITE,
-		    MAP_SHARED | MAP_FIXED, fd, (off_t)a->out_offset);
+	munmap(p, (size_t)(at - p));
+	munmap(at + a->out_length, room - (size_t)(at - p) - a->out_length);
+	return mapped;
 }
 
 static inline void fill(void *p, int value, size_t length)

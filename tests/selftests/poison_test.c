@@ -59,6 +59,28 @@ static void broken(uint64_t length, uint64_t at)
 	expect_eq(free_block(fd, b.out_handle), 0);
 }
 
+/*
+ * Who touches the page gets SIGBUS, and its neighbours are there. Not so in a
+ * large block that is mapped by a huge page: the processor tells, not the kernel.
+ */
+static void touched(void)
+{
+	struct buddy_alloc a;
+	char *p = take_filled(fd, 3 * PAGE, &a);
+	int status;
+	pid_t pid;
+
+	if (!break_page(p + PAGE))
+		skip("this kernel has no hard_offline_page");
+	expect(!madvise(p, 3 * PAGE, MADV_DONTNEED));
+	pid = fork();
+	if (!pid)
+		_exit(intact(p, PAGE) && intact(p + 2 * PAGE, PAGE) ? p[PAGE] : 1);
+	waitpid(pid, &status, 0);
+	expect_eq(status, SIGBUS);
+	give_back(fd, p, &a);
+}
+
 static void large(void)
 {
 	broken(4 * MIB, 3 * MIB);
@@ -74,6 +96,7 @@ int main(void)
 	static const struct tap_case cases[] = {
 		{ "a broken page in a large block", large },
 		{ "a broken page in a small block", small },
+		{ "a broken page is touched", touched },
 	};
 	int failed;
 

@@ -171,6 +171,7 @@ static void one_fault_maps_all(void)
 	expect_eq(free_block(fd, a.out_handle), 0);
 }
 
+/* Where no huge entry fits, faults are batched as on kernels without folios. */
 static void misaligned(void)
 {
 	struct buddy_alloc a;
@@ -234,6 +235,7 @@ static void faults_counted(void)
 		{ 2 * MIB, 1 }, { 4 * MIB, 2 }, { 16 * MIB, 8 },
 		{ 4 * MIB + 3 * PAGE, huge ? 2 + 3 : 3 },
 	};
+	struct buddy_alloc part;
 	struct buddy_alloc a;
 
 	/* the code of these functions is there from now on */
@@ -247,6 +249,14 @@ static void faults_counted(void)
 		expect_eq(count_faults(&a, 0, false), table[i].faults);
 		expect_eq(free_block(fd, a.out_handle), 0);
 	}
+	/* no place for a huge page: a page beyond one, and the inside of one */
+	expect_eq(alloc_block(fd, 4 * MIB, &a), 0);
+	expect_eq(count_faults(&a, PAGE, true), 3);
+	part = a;
+	part.out_offset += MIB;
+	part.out_length = MIB;
+	expect_eq(count_faults(&part, MIB, true), 1);
+	expect_eq(free_block(fd, a.out_handle), 0);
 	expect(wait_free(fd, region, 5));
 }
 

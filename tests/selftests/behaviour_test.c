@@ -1,0 +1,494 @@
+// SPDX-License-Identifier: MIT
+/*
+ * behaviour_test.c - what the calls of memory management do to a mapped block:
+ * the rows of docs/behaviour.md about one process and its mappings. Whatever is
+ * called, the contents and the physical place of a block stay. Needs root and the
+ * module.
+ */
+#define _GNU_SOURCE
+#include <setjmp.h>
+#include <signal.h>
+#include <sys/syscall.h>
+#include <sys/utsname.h>
+
+#include <linux/userfaultfd.h>
+
+#include "harness.h"
+
+/* Newer than the C library of Debian 12 */
+#define ADVICE_DONTNEED_LOCKED	24
+#define ADVICE_COLLAPSE		25
+#define ADVICE_SOFT_OFFLINE	101
+#define ADVICE_GUARD_INSTALL	102
+#define ADVICE_GUARD_REMOVE	103
+#define UFFD_WP_ASYNC		(1ull << 15)
+
+#define RW	(PROT_READ | PROT_WRITE)
+
+static int fd;
+static uint64_t region;
+
+/* A small block, and one that is mapped by huge pages where there are any. */
+static const uint64_t lengths[] = { 3 * PAGE, 4 * MIB };
+
+/* What only the version tells; on others it is not checked. */
+static const struct {
+	const char *series;
+	int dofork;	/* MADV_DOFORK of a mapping that cannot grow */
+} kernels[] = {
+	{ "6.1.", 0 }, { "6.12.", 0 }, { "7.3.", -EINVAL },
+};
+
+/* Of MADV_DOFORK here, or @unknown. */
+static int dofork(int unknown)
+{
+	struct utsname name;
+
+	uname(&name);
+	for (size_t i = 0; i < sizeof(kernels) / sizeof(kernels[0]); i++)
+		if (!strncmp(name.release, kernels[i].series,
+			     strlen(kernels[i].series)))
+			return kernels[i].dofork;
+	return unknown;
+}
+
+static bool has_flag(const void *p, const char *flag)
+{
+	FILE *file = fopen("/proc/self/smaps", "r");
+	char line[512];
+	bool here = false, found = false;
+
+	while (fgets(line, sizeof(line), file)) {
+		unsigned long start, end;
+
+		if (sscanf(line, "%lx-%lx ", &start, &end) == 2)
+			here = start == (uintptr_t)p;
+		else if (here && !strncmp(line, "VmFlags:", 8))
+			found = strstr(line, flag);
+	}
+	fclose(file);
+	return found;
+}
+
+/* A figure in kB of /proc/self/status. */
+static long status_kb(const char *name)
+{
+	FILE *file = fopen("/proc/self/status", "r");
+	char line[256];
+	long value = -1;
+
+	while (fgets(line, sizeof(line), file))
+		if (!strncmp(line, name, strlen(name)))
+			sscanf(line + strlen(name), ": %ld", &value);
+	fclose(file);
+	return value;
+}
+
+static const struct {
+	int advice, expected;
+	bool drops;	/* the mapping, never the contents */
+} advices[] = {
+	{ MADV_NORMAL, 0, false },
+	{ MADV_RANDOM, 0, false },
+	{ MADV_SEQUENTIAL, 0, false },
+	{ MADV_WILLNEED, 0, false },
+	{ MADV_DONTNEED, 0, true },
+	{ ADVICE_DONTNEED_LOCKED, 0, true },
+	{ MADV_FREE, -EINVAL, false },
+	{ MADV_REMOVE, -ENODEV, false },
+	{ MADV_DONTFORK, 0, false },
+	{ MADV_MERGEABLE, 0, false },
+	{ MADV_UNMERGEABLE, 0, false },
+	{ MADV_HUGEPAGE, 0, false },
+	{ MADV_NOHUGEPAGE, 0, false },
+	{ ADVICE_COLLAPSE, -EINVAL, false },
+	{ MADV_DONTDUMP, 0, false },
+	{ MADV_DODUMP, -EINVAL, false },
+	{ MADV_WIPEONFORK, -EINVAL, false },
+	{ MADV_KEEPONFORK, 0, false },
+	{ MADV_COLD, 0, false },
+	{ MADV_PAGEOUT, 0, false },
+	{ MADV_POPULATE_READ, 0, false },
+	{ MADV_POPULATE_WRITE, 0, false },
+	{ ADVICE_GUARD_INSTALL, -EINVAL, false },
+	{ ADVICE_GUARD_REMOVE, -EINVAL, false },
+	{ ADVICE_SOFT_OFFLINE, -EIO, false },
+};
+
+static void advise(int i, uint64_t length, size_t at, size_t part)
+{
+	struct buddy_alloc a;
+	char *p = take_filled(fd, length, &a);
+	uint64_t place = frame(p + at);
+	int err = result(madvise(p + at, part, advices[i].advice));
+
+	if (err != advices[i].expected)
+		printf("# advice %d on %zu of %llu: %d\n", advices[i].advice, part,
+		       (unsigned long long)length, err);
+	expect_eq(err, advices[i].expected);
+	if (part == length)
+		expect_eq(smaps(p, "Rss"),
+			  advices[i].drops ? 0 : (long)length / 1024);
+	expect(intact(p, length));
+	expect_eq(frame(p + at), place);
+	give_back(fd, p, &a);
+}
+
+static void madvise_whole(void)
+{
+	for (size_t i = 0; i < sizeof(advices) / sizeof(advices[0]); i++)
+		for (int l = 0; l < 2; l++)
+			advise((int)i, lengths[l], 0, lengths[l]);
+}
+
+static void madvise_page(void)
+{
+	for (size_t i = 0; i < sizeof(advices) / sizeof(advices[0]); i++) {
+		advise((int)i, 3 * PAGE, PAGE, PAGE);
+		advise((int)i, 4 * MIB, 3 * MIB, PAGE);
+	}
+}
+
+/* Does a child have the page at @p? */
+static bool child_has(char *p)
+{
+	unsigned char present;
+	int status;
+	pid_t pid = fork();
+
+	if (!pid)
+		_exit(!mincore(p, PAGE, &present) && *p == FILLED ? 0 : 1);
+	waitpid(pid, &status, 0);
+	return !status;
+}
+
+static void madvise_fork(void)
+{
+	for (int l = 0; l < 2; l++) {
+		struct buddy_alloc a;
+		char *p = take_filled(fd, lengths[l], &a);
+		int err;
+
+		expect(child_has(p));
+		expect(!madvise(p, lengths[l], MADV_DONTFORK));
+		expect(!child_has(p));
+		err = result(madvise(p, lengths[l], MADV_DOFORK));
+		expect_eq(err, dofork(err));
+		expect_eq(child_has(p), !err);
+		expect(intact(p, lengths[l]));
+		give_back(fd, p, &a);
+	}
+}
+
+static sigjmp_buf out_of_fault;
+
+static void on_fault(int number)
+{
+	siglongjmp(out_of_fault, number);
+}
+
+/* The signal that writing, or reading, one byte gives; 0. */
+static int fault_of(volatile char *p, bool writing)
+{
+	int number = sigsetjmp(out_of_fault, 1);
+	volatile char sink;
+
+	if (number)
+		return number;
+	if (writing)
+		*p = FILLED;
+	else
+		sink = *p;
+	(void)sink;
+	return 0;
+}
+
+static void protections(void)
+{
+	struct sigaction old, act = { .sa_handler = on_fault };
+
+	sigaction(SIGSEGV, &act, &old);
+	for (int l = 0; l < 2; l++) {
+		struct buddy_alloc a;
+		char *p = take_filled(fd, lengths[l], &a), *q = p + lengths[l] - PAGE;
+
+		expect(!mprotect(p, lengths[l], PROT_READ));
+		expect_eq(fault_of(p, false), 0);
+		expect_eq(fault_of(p, true), SIGSEGV);
+		expect(!mprotect(q, PAGE, PROT_NONE));
+		expect_eq(fault_of(q, false), SIGSEGV);
+		expect_eq(fault_of(q - 1, false), 0);
+		expect(!mprotect(p, lengths[l], RW));
+		expect_eq(fault_of(p, true), 0);
+		expect_eq(fault_of(q, true), 0);
+		expect_eq(result(mprotect(p, PAGE, RW | PROT_EXEC)), -EACCES);
+		expect_eq(result(mprotect(p, PAGE, PROT_EXEC)), -EACCES);
+		expect(intact(p, lengths[l]));
+		give_back(fd, p, &a);
+	}
+	sigaction(SIGSEGV, &old, NULL);
+}
+
+static int try_remap(void *p, size_t from, size_t to, int flags)
+{
+	return result((long)mremap(p, from, to, flags));
+}
+
+static void remapped(void)
+{
+	for (int l = 0; l < 2; l++) {
+		uint64_t length = lengths[l], place;
+		struct buddy_alloc a;
+		char *p = take_filled(fd, length, &a), *q;
+
+		place = frame(p);
+		expect_eq(try_remap(p, length, length + PAGE, MREMAP_MAYMOVE), -EFAULT);
+		expect_eq(try_remap(p, 0, length, MREMAP_MAYMOVE), -EFAULT);
+		expect_eq(try_remap(p, length, length,
+				    MREMAP_MAYMOVE | MREMAP_DONTUNMAP), -EINVAL);
+		/* a page beyond a multiple of 2 MiB, and one page of it alone */
+		q = mremap(p, length, length, MREMAP_MAYMOVE | MREMAP_FIXED,
+			   p + 64 * MIB + PAGE);
+		expect(q == p + 64 * MIB + PAGE);
+		expect(intact(q, length));
+		expect_eq(frame(q), place);
+		p = mremap(q + PAGE, PAGE, PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, p);
+		expect(p != MAP_FAILED);
+		expect_eq(p[PAGE - 1], FILLED);
+		expect_eq(frame(p), place + 1);
+		munmap(p, PAGE);
+		munmap(q, length);
+		expect_eq(free_block(fd, a.out_handle), 0);
+	}
+}
+
+static void locked(void)
+{
+	for (int l = 0; l < 2; l++) {
+		uint64_t length = lengths[l];
+		struct buddy_alloc a;
+		long other = status_kb("VmLck");
+		char *p = take_filled(fd, length, &a);
+
+		expect(!madvise(p, length, MADV_DONTNEED));
+		expect(!mlock2(p, length, MLOCK_ONFAULT));
+		expect(!mlock(p, length));
+		expect_eq(smaps(p, "Rss"), length / 1024);
+		expect_eq(smaps(p, "Locked"), 0);
+		expect_eq(status_kb("VmLck"), other);
+		expect(!madvise(p, length, MADV_DONTNEED));
+		expect(!munlock(p, length));
+		give_back(fd, p, &a);
+
+		expect_eq(alloc_block(fd, length, &a), 0);
+		expect(!mlockall(MCL_CURRENT | MCL_FUTURE));
+		p = map_block(fd, &a);
+		expect_eq(smaps(p, "Rss"), length / 1024);
+		expect_eq(smaps(p, "Locked"), 0);
+		expect(!munlockall());
+		give_back(fd, p, &a);
+	}
+}
+
+static int count_present(void *p, size_t length)
+{
+	unsigned char present[4 * MIB / PAGE];
+	int count = 0;
+
+	expect(!mincore(p, length, present));
+	for (size_t i = 0; i < length / PAGE; i++)
+		count += present[i] & 1;
+	return count;
+}
+
+static void residency(void)
+{
+	for (int l = 0; l < 2; l++) {
+		struct buddy_alloc a;
+		char *p = take_filled(fd, lengths[l], &a);
+
+		expect_eq(count_present(p, lengths[l]), lengths[l] / PAGE);
+		expect(!madvise(p, lengths[l], MADV_DONTNEED));
+		expect_eq(count_present(p, lengths[l]), 0);
+		p[0] = FILLED;
+		expect_eq(count_present(p, lengths[l]), l ? 512 : 3);
+		give_back(fd, p, &a);
+	}
+}
+
+/* There is nothing to write back to, and the file has no fsync. */
+static void synced(void)
+{
+	struct buddy_alloc a;
+	char *p = take_filled(fd, 4 * MIB, &a);
+
+	expect_eq(result(msync(p, 4 * MIB, MS_SYNC)), -EINVAL);
+	expect_eq(result(fsync(fd)), -EINVAL);
+	expect_eq(result(msync(p, 4 * MIB, MS_ASYNC)), 0);
+	expect_eq(result(msync(p, 4 * MIB, MS_INVALIDATE)), 0);
+	expect_eq(posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED), 0);
+	expect(intact(p, 4 * MIB));
+	give_back(fd, p, &a);
+}
+
+static int try_map(void *at, size_t length, int prot, int flags, uint64_t offset)
+{
+	void *p = mmap(at, length, prot, flags, fd, (off_t)offset);
+
+	if (p == MAP_FAILED)
+		return -errno;
+	munmap(p, length);
+	return 0;
+}
+
+static void map_flags(void)
+{
+	char *odd = (char *)0x200000000123;
+	struct buddy_alloc a;
+	char *p = take_filled(fd, 4 * MIB, &a);
+	uint64_t at = a.out_offset;
+
+	expect_eq(try_map(NULL, 4 * MIB, RW, MAP_PRIVATE, at), -EINVAL);
+	expect_eq(try_map(NULL, 4 * MIB, PROT_READ, MAP_PRIVATE, at), -EINVAL);
+	expect_eq(try_map(NULL, 4 * MIB, RW, MAP_PRIVATE, 0), -EINVAL);
+	expect_eq(try_map(NULL, 4 * MIB, RW, MAP_SHARED_VALIDATE, at), 0);
+	expect_eq(try_map(NULL, 4 * MIB, RW, MAP_SHARED_VALIDATE | MAP_SYNC, at),
+		  -EOPNOTSUPP);
+	expect_eq(try_map(NULL, 4 * MIB, RW, MAP_SHARED | MAP_HUGETLB, at), -EINVAL);
+	expect_eq(try_map(NULL, 4 * MIB, RW, MAP_SHARED | MAP_GROWSDOWN, at), -EINVAL);
+	expect_eq(try_map(NULL, 4 * MIB, RW, MAP_SHARED | MAP_NORESERVE, at), 0);
+	expect_eq(try_map(NULL, 4 * MIB, RW, MAP_SHARED | MAP_32BIT, at), 0);
+	expect_eq(try_map(NULL, 4 * MIB, PROT_NONE, MAP_SHARED, at), 0);
+	expect_eq(try_map(NULL, 4 * MIB, RW, MAP_SHARED, at + 1), -EINVAL);
+	expect_eq(try_map(odd, 4 * MIB, RW, MAP_SHARED | MAP_FIXED, at), -EINVAL);
+	expect_eq(try_map(p, 4 * MIB, RW, MAP_SHARED | MAP_FIXED_NOREPLACE, at),
+		  -EEXIST);
+	expect(intact(p, 4 * MIB));
+	give_back(fd, p, &a);
+}
+
+static void populated(void)
+{
+	static const int flags[] = { MAP_POPULATE, MAP_LOCKED };
+
+	for (int i = 0; i < 4; i++) {
+		uint64_t length = lengths[i % 2];
+		struct buddy_alloc a;
+		char *p;
+
+		expect_eq(alloc_block(fd, length, &a), 0);
+		p = mmap(NULL, length, RW, MAP_SHARED | flags[i / 2], fd,
+			 (off_t)a.out_offset);
+		expect(p != MAP_FAILED);
+		expect_eq(smaps(p, "Rss"), length / 1024);
+		expect_eq(smaps(p, "Locked"), 0);
+		expect(is_zero(p, length));
+		give_back(fd, p, &a);
+	}
+}
+
+static void fault_100(void)
+{
+	char *p = mmap(NULL, 100 * PAGE, RW, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	madvise(p, 100 * PAGE, MADV_NOHUGEPAGE);
+	fill(p, 1, 100 * PAGE);
+	munmap(p, 100 * PAGE);
+}
+
+static void figures(void)
+{
+	static const char *const zero[] = {
+		"Anonymous", "AnonHugePages", "ShmemPmdMapped", "Shared_Hugetlb",
+		"Private_Hugetlb", "LazyFree", "Swap", "Locked",
+	};
+	bool huge = is_huge(fd);
+
+	for (int l = 0; l < 2; l++) {
+		long kb = (long)lengths[l] / 1024, rss = status_kb("RssFile");
+		struct buddy_alloc a;
+		char *p = take_filled(fd, lengths[l], &a);
+
+		expect_eq(smaps(p, "Size"), kb);
+		expect_eq(smaps(p, "Rss"), kb);
+		expect_eq(smaps(p, "Pss"), kb);
+		expect_eq(smaps(p, "Private_Dirty"), kb);
+		expect_eq(smaps(p, "FilePmdMapped"), l && huge ? kb : 0);
+		for (size_t i = 0; i < sizeof(zero) / sizeof(zero[0]); i++)
+			expect_eq(smaps(p, zero[i]), 0);
+		/* exact to some pages a CPU, and on 6.1 after 64 more faults */
+		fault_100();
+		expect(labs(status_kb("RssFile") - rss - kb) <= 512);
+		expect(has_flag(p, " sh"));
+		expect(has_flag(p, " dd"));
+		give_back(fd, p, &a);
+	}
+}
+
+static void ksm(void)
+{
+	for (int l = 0; l < 2; l++) {
+		struct buddy_alloc a;
+		char *p = take_filled(fd, lengths[l], &a);
+
+		expect(!madvise(p, lengths[l], MADV_MERGEABLE));
+		expect(!has_flag(p, " mg"));
+		give_back(fd, p, &a);
+	}
+}
+
+static int uffd_register(void *p, size_t length, uint64_t features, uint64_t mode)
+{
+	struct uffdio_api api = { .api = UFFD_API, .features = features };
+	struct uffdio_register r = {
+		.range = { (uintptr_t)p, length },
+		.mode = mode,
+	};
+	int uffd = (int)syscall(SYS_userfaultfd, O_CLOEXEC), err;
+
+	expect(uffd >= 0);
+	/* older kernels know no such feature: EINVAL, too */
+	err = call(uffd, UFFDIO_API, &api) ?: call(uffd, UFFDIO_REGISTER, &r);
+	close(uffd);
+	return err;
+}
+
+static void userfaults(void)
+{
+	char *anonymous = mmap(NULL, MIB, RW, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	expect_eq(uffd_register(anonymous, MIB, 0, UFFDIO_REGISTER_MODE_MISSING), 0);
+	munmap(anonymous, MIB);
+	for (int l = 0; l < 2; l++) {
+		struct buddy_alloc a;
+		char *p = take_filled(fd, lengths[l], &a);
+
+		for (uint64_t mode = 1; mode <= 4; mode *= 2)
+			expect_eq(uffd_register(p, lengths[l], 0, mode), -EINVAL);
+		expect_eq(uffd_register(p, lengths[l], UFFD_WP_ASYNC,
+					UFFDIO_REGISTER_MODE_WP), -EINVAL);
+		expect(intact(p, lengths[l]));
+		give_back(fd, p, &a);
+	}
+}
+
+int main(void)
+{
+	static const struct tap_case cases[] = {
+		{ "madvise: all of a block", madvise_whole },
+		{ "madvise: a page in the middle", madvise_page },
+		{ "MADV_DONTFORK, MADV_DOFORK", madvise_fork },
+		{ "mprotect", protections },
+		{ "mremap", remapped },
+		{ "mlock, mlockall", locked },
+		{ "mincore", residency },
+		{ "msync, fsync", synced },
+		{ "mmap: flags", map_flags },
+		{ "MAP_POPULATE, MAP_LOCKED", populated },
+		{ "figures of smaps and status", figures },
+		{ "KSM", ksm },
+		{ "userfaultfd", userfaults },
+	};
+
+	return run_cases(cases, TAP_COUNT(cases), &fd, &region);
+}

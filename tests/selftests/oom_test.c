@@ -1,0 +1,231 @@
+// SPDX-License-Identifier: MIT
+/*
+ * oom_test.c - a process with blocks in a cgroup that runs out of memory: what
+ * counts there, who is killed, what comes back. Needs root, the module, and cgroup
+ * v2 with the memory controller. The kernel's report of an OOM kill has a call
+ * trace, so the VM is run with --allow 'Call Trace:'.
+ */
+#define _GNU_SOURCE
+#include <signal.h>
+#include <sys/stat.h>
+
+#include "harness.h"
+
+#define ROOT	"/sys/fs/cgroup"
+#define GROUP	ROOT "/buddy-test"
+
+static int fd;
+static uint64_t region;
+
+/* 0 or a negative errno. */
+static int write_file(const char *path, const char *text)
+{
+	int file = open(path, O_WRONLY), err = 0;
+
+	if (file < 0 || write(file, text, strlen(text)) < 0)
+		err = -errno;
+	if (file >= 0)
+		close(file);
+	return err;
+}
+
+/* A figure of the group's memory.events. */
+static long event(const char *name)
+{
+	FILE *file = fopen(GROUP "/memory.events", "r");
+	char line[128];
+	long value = -1;
+
+	while (file && fgets(line, sizeof(line), file))
+		if (!strncmp(line, name, strlen(name)) && line[strlen(name)] == ' ')
+			value = atol(line + strlen(name));
+	if (file)
+		fclose(file);
+	return value;
+}
+
+/* An empty group that may use @max bytes; false where there are no such groups. */
+static bool make_group(const char *max)
+{
+	write_file(ROOT "/cgroup.subtree_control", "+memory");
+	return !mkdir(GROUP, 0700) && !write_file(GROUP "/memory.max", max);
+}
+
+static void remove_group(void)
+{
+	/* the last process of it may still be on its way out */
+	for (int i = 0; rmdir(GROUP) && i < 300; i++)
+		usleep(10000);
+	expect(access(GROUP, F_OK));
+}
+
+/* In a child: joins the group with a file of its own. */
+static void join_group(void)
+{
+	if (write_file(GROUP "/cgroup.procs", "0"))
+		_exit(10);
+	fd = device_open();
+}
+
+/* A process that others' lack of memory must not hurt. */
+static pid_t start_bystander(void)
+{
+	pid_t pid = fork();
+
+	if (!pid)
+		for (;;)
+			pause();
+	return pid;
+}
+
+static void expect_alive(pid_t bystander)
+{
+	int status;
+
+	expect_eq(waitpid(bystander, &status, WNOHANG), 0);
+	kill(bystander, SIGKILL);
+	waitpid(bystander, &status, 0);
+	expect(WIFSIGNALED(status));
+}
+
+static void eat_for_ever(void)
+{
+	for (;;)
+		fill(mmap(NULL, MIB, PROT_READ | PROT_WRITE,
+			  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0), 1, MIB);
+}
+
+/* Blocks of more than the limit, as handle, mapping, both, and offset 0. */
+static void take_much(void)
+{
+	struct buddy_alloc a;
+	char *p = take_filled(fd, region / 2, &a);
+
+	if (!intact(p, region / 2) || alloc_block(fd, 2 * MIB, &a))
+		_exit(11);
+	take_filled(fd, 3 * PAGE, &a);
+	free_block(fd, a.out_handle);
+	p = mmap(NULL, 4 * MIB, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	fill(p, 1, 4 * MIB);
+	if (get_stats(fd).out_blocks != 4 || tap_failures)
+		_exit(12);
+}
+
+static void killed(void)
+{
+	pid_t bystander = start_bystander(), pid;
+	int status;
+
+	if (!make_group("16M")) {
+		expect_alive(bystander);
+		skip("no cgroup v2 with the memory controller");
+	}
+	pid = fork();
+	if (!pid) {
+		join_group();
+		take_much();
+		/* so far nothing was short */
+		if (event("max") || event("oom"))
+			_exit(13);
+		eat_for_ever();
+	}
+	waitpid(pid, &status, 0);
+	expect_eq(status, SIGKILL);
+	expect_eq(event("oom_kill"), 1);
+	expect(wait_free(fd, region, 20));
+	expect_alive(bystander);
+	remove_group();
+}
+
+/* A page fault without memory would not fail but try again for ever. */
+static void fault_all(void)
+{
+	char stack[16 * PAGE];
+
+	memset(stack, 1, sizeof(stack));
+	expect(stack[PAGE] && !mlockall(MCL_CURRENT | MCL_FUTURE));
+}
+
+/* Allocates pages until that fails, or kills; then one freed is one to be had. */
+static int exhaust_handles(void)
+{
+	struct buddy_alloc a;
+	uint64_t count = 0;
+	uint32_t last = 0;
+	int err;
+
+	fault_all();
+	join_group();
+	for (;;) {
+		err = alloc_block(fd, PAGE, &a);
+		if (err)
+			break;
+		last = a.out_handle;
+		count++;
+	}
+	/* the region has room, and it is all still consistent */
+	if (err != -ENOMEM)
+		return 20;
+	if (count < 100 || count >= region / PAGE ||
+	    get_stats(fd).out_blocks != count || get_stats(fd).out_fails)
+		return 21;
+	if (free_block(fd, last) || alloc_block(fd, PAGE, &a))
+		return 22;
+	return tap_failures ? 23 : 0;
+}
+
+/* The handles are the group's memory; here nobody in it may be killed for them. */
+static void no_memory_for_handles(void)
+{
+	pid_t bystander = start_bystander(), pid;
+	int status;
+
+	if (!make_group("1M")) {
+		expect_alive(bystander);
+		skip("no cgroup v2 with the memory controller");
+	}
+	pid = fork();
+	if (!pid) {
+		if (write_file("/proc/self/oom_score_adj", "-1000"))
+			_exit(1);
+		_exit(exhaust_handles());
+	}
+	waitpid(pid, &status, 0);
+	expect_eq(status, 0);
+	expect_eq(event("oom_kill"), 0);
+	expect(wait_free(fd, region, 20));
+	expect_alive(bystander);
+	remove_group();
+}
+
+/* Where somebody in it may: as for any kernel memory, one of the group. */
+static void killed_for_handles(void)
+{
+	pid_t bystander = start_bystander(), pid;
+	int status;
+
+	if (!make_group("1M")) {
+		expect_alive(bystander);
+		skip("no cgroup v2 with the memory controller");
+	}
+	pid = fork();
+	if (!pid)
+		_exit(exhaust_handles());
+	waitpid(pid, &status, 0);
+	expect_eq(status, SIGKILL);
+	expect_eq(event("oom_kill"), 1);
+	expect(wait_free(fd, region, 20));
+	expect_alive(bystander);
+	remove_group();
+}
+
+int main(void)
+{
+	static const struct tap_case cases[] = {
+		{ "OOM-killed: the blocks come back; they were not charged", killed },
+		{ "no memory for handles: ENOMEM", no_memory_for_handles },
+		{ "no memory for handles: a kill in the group", killed_for_handles },
+	};
+
+	return run_cases(cases, TAP_COUNT(cases), &fd, &region);
+}

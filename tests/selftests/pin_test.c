@@ -1,0 +1,440 @@
+// SPDX-License-Identifier: MIT
+/*
+ * pin_test.c - a device that holds pages of a block: they are its own until it
+ * lets go, whatever becomes of mapping, handle and process, and come back zero
+ * soon after. Needs root, the module and buddy_peer.ko.
+ */
+#define _GNU_SOURCE
+#include <signal.h>
+#include <sys/stat.h>
+
+#include "peer_calls.h"
+
+#define W1	0x1111111111111111ull
+#define W2	0x2222222222222222ull
+#define W3	0x3333333333333333ull
+
+#define PIN	PEER_THROUGH_PIN
+
+/* The last poll is at most 1 s away; the rest is for a slow machine. */
+#define SOON	3
+
+static const uint64_t lengths[] = { 3 * PAGE, 2 * MIB, 5 * MIB + PAGE };
+
+static int fd;
+static uint64_t region;
+
+static void *map_prot(int file, const struct buddy_alloc *a, int prot)
+{
+	void *p = mmap(NULL, a->out_length, prot, MAP_SHARED, file,
+		       (off_t)a->out_offset);
+
+	expect(p != MAP_FAILED);
+	return p;
+}
+
+/* Nobody else has the place now: its content is what a next owner finds. */
+static void expect_zero_again(const struct buddy_alloc *was)
+{
+	int other = device_open();
+	struct buddy_alloc all;
+	char *p;
+
+	expect_eq(alloc_block(other, region, &all), 0);
+	p = map_prot(other, &all, PROT_READ);
+	if (p != MAP_FAILED)
+		expect_eq(words_check(p + (was->out_offset - all.out_offset),
+				      was->out_length, 0), 0);
+	munmap(p, region);
+	close(other);
+	expect(wait_free(fd, region, 20));
+}
+
+/* Blocks of @length from @file until there are no more; their bytes. */
+static uint64_t take_all(int file, uint64_t length, const struct buddy_alloc *held)
+{
+	struct buddy_alloc a;
+	uint64_t sum = 0;
+
+	while (!alloc_block(file, length, &a)) {
+		uint64_t *p = map_block(file, &a);
+
+		sum += length;
+		expect(a.out_offset + length <= held->out_offset ||
+		       held->out_offset + held->out_length <= a.out_offset);
+		expect(p != MAP_FAILED);
+		expect_eq(p[0], 0);
+		expect_eq(p[length / 8 - 1], 0);
+		words_fill(p, length, W3);
+		munmap(p, length);
+	}
+	return sum;
+}
+
+/*
+ * A block that a device has, freed: it is quarantined, others get all but it and
+ * fill that, and the device still finds what it wrote.
+ */
+static void expect_held(int peer, const struct buddy_alloc *a, uint64_t word)
+{
+	uint64_t units = (a->out_length + 2 * MIB - 1) & ~(2 * MIB - 1);
+	int other = device_open();
+
+	expect(wait_quarantined(fd, a->out_length, SOON));
+	expect_eq(get_stats(fd).out_used, 0);
+	expect_eq(take_all(other, 2 * MIB, a), region - units);
+	expect_eq(take_all(other, PAGE, a), 0);
+	expect_eq(get_stats(fd).out_quarantined, a->out_length);
+	expect_eq(peer_check(peer, PIN, 0, a->out_length, word), 0);
+	close(other);
+	expect(wait_free(fd, region - units, 20));
+}
+
+static void expect_back_soon(const struct buddy_alloc *a)
+{
+	expect(wait_free(fd, region, SOON));
+	expect_eq(get_stats(fd).out_quarantined, 0);
+	expect_zero_again(a);
+}
+
+static void pin_one(uint64_t length, uint32_t flags)
+{
+	const bool write = flags & PEER_WRITE;
+	int peer = peer_open();
+	struct buddy_alloc a;
+	char *p;
+
+	expect_eq(alloc_block(fd, length, &a), 0);
+	p = map_prot(fd, &a, PROT_READ | PROT_WRITE);
+	words_fill(p, length, W1);
+	if (!write) {
+		munmap(p, length);
+		p = map_prot(fd, &a, PROT_READ);
+	}
+	expect_eq(peer_pin(peer, p, length, flags), 0);
+	expect_eq(peer_check(peer, PIN, 0, length, W1), 0);
+	if (write) {
+		expect_eq(peer_fill(peer, PIN, 0, length, W2), 0);
+		expect_eq(words_check(p, length, W2), 0);
+	}
+	munmap(p, length);
+	expect_eq(get_stats(fd).out_used, length);
+	expect_eq(free_block(fd, a.out_handle), 0);
+	/* the process has nothing left, the device goes on */
+	expect_eq(peer_fill(peer, PIN, 0, length, W1), write ? 0 : -EACCES);
+	expect_held(peer, &a, W1);
+	expect_eq(peer_unpin(peer), 0);
+	expect_back_soon(&a);
+	close(peer);
+}
+
+static void pin_each(uint32_t flags)
+{
+	for (size_t i = 0; i < sizeof(lengths) / sizeof(lengths[0]); i++)
+		pin_one(lengths[i], flags);
+}
+
+static void longterm_writing(void)
+{
+	pin_each(PEER_LONGTERM | PEER_WRITE);
+}
+
+static void longterm_reading(void)
+{
+	pin_each(PEER_LONGTERM);
+}
+
+static void short_writing(void)
+{
+	pin_each(PEER_WRITE);
+}
+
+static void short_reading(void)
+{
+	pin_each(0);
+}
+
+/* No byte of it was written by a processor. */
+static void written_by_device_alone(void)
+{
+	for (size_t i = 0; i < sizeof(lengths) / sizeof(lengths[0]); i++) {
+		int peer = peer_open();
+		struct buddy_alloc a;
+		char *p;
+
+		expect_eq(alloc_block(fd, lengths[i], &a), 0);
+		p = map_prot(fd, &a, PROT_READ | PROT_WRITE);
+		expect_eq(peer_pin(peer, p, a.out_length,
+				   PEER_LONGTERM | PEER_WRITE), 0);
+		munmap(p, a.out_length);
+		expect_eq(peer_check(peer, PIN, 0, a.out_length, 0), 0);
+		expect_eq(peer_fill(peer, PIN, 0, a.out_length, W2), 0);
+		expect_eq(free_block(fd, a.out_handle), 0);
+		close(peer);
+		expect_back_soon(&a);
+	}
+}
+
+/* One page in the middle keeps the whole block, and nothing beyond it. */
+static void one_page(void)
+{
+	int peer = peer_open();
+	struct buddy_alloc a;
+	char *p;
+
+	expect_eq(alloc_block(fd, 5 * MIB + PAGE, &a), 0);
+	p = map_prot(fd, &a, PROT_READ | PROT_WRITE);
+	expect_eq(peer_pin(peer, p + 3 * MIB, PAGE, PEER_LONGTERM | PEER_WRITE), 0);
+	munmap(p, a.out_length);
+	expect_eq(free_block(fd, a.out_handle), 0);
+	expect(wait_quarantined(fd, a.out_length, SOON));
+	/* of the tail's unit nothing is lost for its file */
+	expect_eq(get_stats(fd).out_private, MIB - PAGE);
+	expect_eq(peer_fill(peer, PIN, 0, PAGE, W2), 0);
+	expect_eq(peer_unpin(peer), 0);
+	expect_back_soon(&a);
+	close(peer);
+}
+
+/* Two blocks side by side in one pin; the device has both until the end. */
+static void two_blocks(void)
+{
+	int peer = peer_open();
+	struct buddy_alloc a, b;
+	char *p;
+
+	expect_eq(alloc_block(fd, 2 * MIB, &a), 0);
+	expect_eq(alloc_block(fd, 3 * PAGE, &b), 0);
+	p = mmap(NULL, 4 * MIB, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	expect(mmap(p, 2 * MIB, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED,
+		    fd, (off_t)a.out_offset) == p);
+	expect(mmap(p + 2 * MIB, 3 * PAGE, PROT_READ | PROT_WRITE,
+		    MAP_SHARED | MAP_FIXED, fd, (off_t)b.out_offset) == p + 2 * MIB);
+	expect_eq(peer_pin(peer, p, 2 * MIB + 3 * PAGE, PEER_LONGTERM | PEER_WRITE),
+		  0);
+	expect_eq(peer_fill(peer, PIN, 0, 2 * MIB + 3 * PAGE, W1), 0);
+	expect_eq(words_check(p, 2 * MIB + 3 * PAGE, W1), 0);
+	munmap(p, 4 * MIB);
+	expect_eq(free_block(fd, a.out_handle), 0);
+	expect_eq(free_block(fd, b.out_handle), 0);
+	expect(wait_quarantined(fd, 2 * MIB + 3 * PAGE, SOON));
+	expect_eq(peer_check(peer, PIN, 0, 2 * MIB + 3 * PAGE, W1), 0);
+	close(peer);
+	expect_back_soon(&a);
+	expect_zero_again(&b);
+}
+
+/* Runs in a child, which it never leaves: a block, pinned and written by @peer. */
+static void pin_and_wait(int peer, uint64_t length, int ready)
+{
+	int own = device_open();
+	struct buddy_alloc a;
+	void *p;
+
+	if (alloc_block(own, length, &a))
+		_exit(2);
+	p = map_block(own, &a);
+	if (p == MAP_FAILED ||
+	    peer_pin(peer, p, length, PEER_LONGTERM | PEER_WRITE) ||
+	    peer_fill(peer, PIN, 0, length, W1))
+		_exit(3);
+	if (write(ready, &a, sizeof(a)) == sizeof(a))
+		pause();
+	_exit(4);
+}
+
+static void kill_and_wait(pid_t pid)
+{
+	int status;
+
+	kill(pid, SIGKILL);
+	waitpid(pid, &status, 0);
+	expect(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+}
+
+/* The device's file goes with the process, and the pin with the file. */
+static void sigkill(void)
+{
+	for (size_t i = 0; i < sizeof(lengths) / sizeof(lengths[0]); i++) {
+		struct buddy_alloc a;
+		int ready[2];
+		pid_t pid;
+
+		expect(!pipe(ready));
+		pid = fork();
+		if (!pid)
+			pin_and_wait(peer_open(), lengths[i], ready[1]);
+		expect_eq(read(ready[0], &a, sizeof(a)), sizeof(a));
+		expect_eq(get_stats(fd).out_used, lengths[i]);
+		kill_and_wait(pid);
+		expect_back_soon(&a);
+		close(ready[0]);
+		close(ready[1]);
+	}
+}
+
+/* The device is another's: owner and process are gone, the pin is not. */
+static void pinned_for_another(bool passed)
+{
+	int peer = passed ? -1 : peer_open(), pair[2], ready[2];
+	struct buddy_alloc a;
+	pid_t pid;
+
+	expect(!pipe(ready));
+	expect(!socketpair(AF_UNIX, SOCK_STREAM, 0, pair));
+	pid = fork();
+	if (!pid) {
+		if (passed) {
+			peer = peer_open();
+			send_fd(pair[1], peer);
+		}
+		pin_and_wait(peer, 5 * MIB + PAGE, ready[1]);
+	}
+	if (passed)
+		peer = receive_fd(pair[0]);
+	expect(peer >= 0);
+	expect_eq(read(ready[0], &a, sizeof(a)), sizeof(a));
+	kill_and_wait(pid);
+	expect_eq(peer_check(peer, PIN, 0, a.out_length, W1), 0);
+	expect_eq(peer_fill(peer, PIN, 0, a.out_length, W2), 0);
+	expect_held(peer, &a, W2);
+	expect_eq(peer_unpin(peer), 0);
+	expect_back_soon(&a);
+	close(peer);
+	close(pair[0]);
+	close(pair[1]);
+	close(ready[0]);
+	close(ready[1]);
+}
+
+static void inherited(void)
+{
+	pinned_for_another(false);
+}
+
+static void passed(void)
+{
+	pinned_for_another(true);
+}
+
+/* An allocation does not wait for the poll when the device has let go. */
+static void helped(void)
+{
+	int peer = peer_open();
+	struct buddy_alloc a, all;
+	void *p;
+
+	expect_eq(alloc_block(fd, 2 * MIB, &a), 0);
+	p = map_prot(fd, &a, PROT_READ | PROT_WRITE);
+	expect_eq(peer_pin(peer, p, 2 * MIB, PEER_LONGTERM | PEER_WRITE), 0);
+	munmap(p, 2 * MIB);
+	expect_eq(free_block(fd, a.out_handle), 0);
+	expect_eq(alloc_block(fd, region, &all), -ENOMEM);
+	expect_eq(all.out_returning, 2 * MIB);
+	usleep(700000);	/* the next poll is far away now */
+	expect_eq(peer_unpin(peer), 0);
+	expect_eq(alloc_block(fd, region, &all), 0);
+	expect_eq(free_block(fd, all.out_handle), 0);
+	expect(wait_free(fd, region, 5));
+	close(peer);
+}
+
+static void wrong_pins(void)
+{
+	const uint32_t flags = PEER_LONGTERM | PEER_WRITE;
+	struct peer_pin pin = { .length = PAGE, .reserved = 1 };
+	int peer = peer_open();
+	struct buddy_alloc a;
+	char *p;
+
+	expect_eq(alloc_block(fd, 4 * PAGE, &a), 0);
+	p = map_prot(fd, &a, PROT_READ | PROT_WRITE);
+	pin.address = (uintptr_t)p;
+	expect_eq(call(peer, PEER_PIN, &pin), -EINVAL);
+	expect_eq(peer_pin(peer, p, PAGE, 4), -EINVAL);
+	expect_eq(peer_pin(peer, p, PAGE, 1u << 31), -EINVAL);
+	expect_eq(peer_pin(peer, p, 0, flags), -EINVAL);
+	expect_eq(peer_pin(peer, p + 8, PAGE, flags), -EINVAL);
+	expect_eq(peer_pin(peer, p, PAGE + 8, flags), -EINVAL);
+	expect_eq(peer_pin(peer, p, PEER_MAX + PAGE, flags), -EINVAL);
+	/* not the user's, wrapping around, nothing there */
+	expect_eq(peer_pin(peer, (void *)0xffff888000000000, PAGE, flags), -EFAULT);
+	expect_eq(peer_pin(peer, (void *)-PAGE, 2 * PAGE, flags), -EFAULT);
+	expect_eq(peer_pin(peer, NULL, PAGE, flags), -EFAULT);
+	/* a hole in the middle: nothing stays pinned */
+	munmap(p + 2 * PAGE, PAGE);
+	expect_eq(peer_pin(peer, p, 4 * PAGE, flags), -EFAULT);
+	expect_eq(peer_unpin(peer), -ENXIO);
+	/* no rights, or not these */
+	expect(!mprotect(p, PAGE, PROT_NONE));
+	expect(!mprotect(p + PAGE, PAGE, PROT_READ));
+	expect_eq(peer_pin(peer, p, PAGE, 0), -EFAULT);
+	expect_eq(peer_pin(peer, p, PAGE, PEER_LONGTERM), -EFAULT);
+	expect_eq(peer_pin(peer, p + PAGE, PAGE, PEER_WRITE), -EFAULT);
+	expect_eq(peer_pin(peer, p + PAGE, PAGE, flags), -EFAULT);
+	expect_eq(peer_pin(peer, p + PAGE, PAGE, 0), 0);
+	expect_eq(peer_unpin(peer), 0);
+	munmap(p, 4 * PAGE);
+	expect_eq(free_block(fd, a.out_handle), 0);
+	expect(wait_free(fd, region, 1));
+	close(peer);
+}
+
+static void wrong_ranges(void)
+{
+	struct peer_range range = { .length = 8, .reserved = 1 };
+	int peer = peer_open();
+	struct stat node;
+	struct buddy_alloc a;
+	void *p;
+
+	expect(!stat("/dev/buddy_peer", &node));
+	expect_eq(node.st_mode & 07777, 0600);
+	expect_eq(peer_unpin(peer), -ENXIO);
+	expect_eq(peer_fill(peer, PIN, 0, 8, W1), -ENXIO);
+	expect_eq(peer_check(peer, PIN, 0, 8, W1), -ENXIO);
+	expect_eq(alloc_block(fd, PAGE, &a), 0);
+	p = map_prot(fd, &a, PROT_READ | PROT_WRITE);
+	expect_eq(peer_pin(peer, p, PAGE, PEER_WRITE), 0);
+	expect_eq(peer_pin(peer, p, PAGE, PEER_WRITE), -EBUSY);
+	expect_eq(call(peer, PEER_FILL, &range), -EINVAL);
+	expect_eq(peer_fill(peer, PIN, 4, 8, W1), -EINVAL);
+	expect_eq(peer_fill(peer, PIN, 0, 4, W1), -EINVAL);
+	expect_eq(peer_fill(peer, PIN, PAGE, 8, W1), -EINVAL);
+	expect_eq(peer_fill(peer, PIN, 8, PAGE, W1), -EINVAL);
+	expect_eq(peer_fill(peer, PIN, 8, -8ull, W1), -EINVAL);
+	expect_eq(peer_fill(peer, -1u, 0, 8, W1), -EINVAL);
+	expect_eq(call(peer, PEER_FILL, NULL), -EFAULT);
+	expect_eq(call(peer, PEER_PIN, NULL), -EFAULT);
+	expect_eq(call(peer, BUDDY_IOC_INFO, NULL), -ENOTTY);
+	/* one word, at both ends, and nothing else */
+	expect_eq(peer_fill(peer, PIN, PAGE - 8, 8, W1), 0);
+	expect_eq(peer_check(peer, PIN, 0, PAGE, 0), 1);
+	expect_eq(words_check(p, PAGE - 8, 0), 0);
+	expect_eq(peer_check(peer, PIN, PAGE - 8, 8, W1), 0);
+	munmap(p, PAGE);
+	expect_eq(free_block(fd, a.out_handle), 0);
+	close(peer);
+	expect(wait_free(fd, region, SOON));
+}
+
+int main(void)
+{
+	static const struct tap_case cases[] = {
+		{ "wrong pins", wrong_pins },
+		{ "wrong ranges", wrong_ranges },
+		{ "long pin, the device writes", longterm_writing },
+		{ "long pin, the device reads", longterm_reading },
+		{ "short pin, the device writes", short_writing },
+		{ "short pin, the device reads", short_reading },
+		{ "written by the device alone", written_by_device_alone },
+		{ "one page in the middle", one_page },
+		{ "two blocks in one pin", two_blocks },
+		{ "SIGKILL with pins", sigkill },
+		{ "a pin through an inherited device outlives its owner", inherited },
+		{ "a pin through a passed device outlives its owner", passed },
+		{ "an allocation finds what was let go", helped },
+	};
+
+	return run_cases(cases, TAP_COUNT(cases), &fd, &region);
+}

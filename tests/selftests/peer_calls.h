@@ -6,6 +6,8 @@
 #ifndef PEER_CALLS_H
 #define PEER_CALLS_H
 
+#include <signal.h>
+
 #include "harness.h"
 #include "peer/peer.h"
 
@@ -97,6 +99,92 @@ static inline bool wait_quarantined(int fd, uint64_t bytes, double seconds)
 			return false;
 		usleep(10000);
 	}
+}
+
+/* The last poll is at most 1 s away; the rest is for a slow machine. */
+#define SOON	3
+
+/* A small block, one of whole units, and one with a tail. */
+static const uint64_t lengths[] = { 3 * PAGE, 2 * MIB, 5 * MIB + PAGE };
+
+#define LENGTHS	(sizeof(lengths) / sizeof(lengths[0]))
+
+/* Nobody has @was any more: its content is what a next owner finds. */
+static inline void expect_zero_again(uint64_t region, const struct buddy_alloc *was)
+{
+	int other = device_open();
+	struct buddy_alloc all;
+	char *p;
+
+	expect_eq(alloc_block(other, region, &all), 0);
+	p = mmap(NULL, region, PROT_READ, MAP_SHARED, other, (off_t)all.out_offset);
+	expect(p != MAP_FAILED);
+	if (p != MAP_FAILED) {
+		expect_eq(words_check(p + (was->out_offset - all.out_offset),
+				      was->out_length, 0), 0);
+		munmap(p, region);
+	}
+	free_block(other, all.out_handle);
+	expect(wait_free(other, region, 20));
+	close(other);
+}
+
+/* It comes back soon, and zero. */
+static inline void expect_back_soon(int fd, uint64_t region,
+				    const struct buddy_alloc *a)
+{
+	expect(wait_free(fd, region, SOON));
+	expect_eq(get_stats(fd).out_quarantined, 0);
+	expect_zero_again(region, a);
+}
+
+/*
+ * Blocks of @length from @file until there are no more, filled with @word; their
+ * bytes. None of them is new with something in it, and none lies in @held.
+ */
+static inline uint64_t take_all(int file, uint64_t length,
+				const struct buddy_alloc *held, uint64_t word)
+{
+	struct buddy_alloc a;
+	uint64_t sum = 0;
+
+	while (!alloc_block(file, length, &a)) {
+		uint64_t *p = map_block(file, &a);
+
+		sum += length;
+		expect(a.out_offset + length <= held->out_offset ||
+		       held->out_offset + held->out_length <= a.out_offset);
+		expect(p != MAP_FAILED);
+		if (p == MAP_FAILED)
+			break;
+		expect_eq(p[0], 0);
+		expect_eq(p[length / 8 - 1], 0);
+		words_fill(p, length, word);
+		munmap(p, length);
+	}
+	return sum;
+}
+
+/* Others take, and fill, all of the region but the units of @held. */
+static inline void take_the_rest(int fd, uint64_t region,
+				 const struct buddy_alloc *held, uint64_t word)
+{
+	uint64_t units = (held->out_length + 2 * MIB - 1) & ~(2 * MIB - 1);
+	int other = device_open();
+
+	expect_eq(take_all(other, 2 * MIB, held, word), region - units);
+	expect_eq(take_all(other, PAGE, held, word), 0);
+	close(other);
+	expect(wait_free(fd, region - units, 20));
+}
+
+static inline void kill_and_wait(pid_t pid)
+{
+	int status;
+
+	kill(pid, SIGKILL);
+	waitpid(pid, &status, 0);
+	expect(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
 }
 
 #endif /* PEER_CALLS_H */

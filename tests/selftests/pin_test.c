@@ -5,7 +5,6 @@
  * soon after. Needs root, the module and buddy_peer.ko.
  */
 #define _GNU_SOURCE
-#include <signal.h>
 #include <sys/stat.h>
 
 #include "peer_calls.h"
@@ -15,11 +14,6 @@
 #define W3	0x3333333333333333ull
 
 #define PIN	PEER_THROUGH_PIN
-
-/* The last poll is at most 1 s away; the rest is for a slow machine. */
-#define SOON	3
-
-static const uint64_t lengths[] = { 3 * PAGE, 2 * MIB, 5 * MIB + PAGE };
 
 static int fd;
 static uint64_t region;
@@ -33,68 +27,17 @@ static void *map_prot(int file, const struct buddy_alloc *a, int prot)
 	return p;
 }
 
-/* Nobody else has the place now: its content is what a next owner finds. */
-static void expect_zero_again(const struct buddy_alloc *was)
-{
-	int other = device_open();
-	struct buddy_alloc all;
-	char *p;
-
-	expect_eq(alloc_block(other, region, &all), 0);
-	p = map_prot(other, &all, PROT_READ);
-	if (p != MAP_FAILED)
-		expect_eq(words_check(p + (was->out_offset - all.out_offset),
-				      was->out_length, 0), 0);
-	munmap(p, region);
-	close(other);
-	expect(wait_free(fd, region, 20));
-}
-
-/* Blocks of @length from @file until there are no more; their bytes. */
-static uint64_t take_all(int file, uint64_t length, const struct buddy_alloc *held)
-{
-	struct buddy_alloc a;
-	uint64_t sum = 0;
-
-	while (!alloc_block(file, length, &a)) {
-		uint64_t *p = map_block(file, &a);
-
-		sum += length;
-		expect(a.out_offset + length <= held->out_offset ||
-		       held->out_offset + held->out_length <= a.out_offset);
-		expect(p != MAP_FAILED);
-		expect_eq(p[0], 0);
-		expect_eq(p[length / 8 - 1], 0);
-		words_fill(p, length, W3);
-		munmap(p, length);
-	}
-	return sum;
-}
-
 /*
  * A block that a device has, freed: it is quarantined, others get all but it and
  * fill that, and the device still finds what it wrote.
  */
 static void expect_held(int peer, const struct buddy_alloc *a, uint64_t word)
 {
-	uint64_t units = (a->out_length + 2 * MIB - 1) & ~(2 * MIB - 1);
-	int other = device_open();
-
 	expect(wait_quarantined(fd, a->out_length, SOON));
 	expect_eq(get_stats(fd).out_used, 0);
-	expect_eq(take_all(other, 2 * MIB, a), region - units);
-	expect_eq(take_all(other, PAGE, a), 0);
+	take_the_rest(fd, region, a, W3);
 	expect_eq(get_stats(fd).out_quarantined, a->out_length);
 	expect_eq(peer_check(peer, PIN, 0, a->out_length, word), 0);
-	close(other);
-	expect(wait_free(fd, region - units, 20));
-}
-
-static void expect_back_soon(const struct buddy_alloc *a)
-{
-	expect(wait_free(fd, region, SOON));
-	expect_eq(get_stats(fd).out_quarantined, 0);
-	expect_zero_again(a);
 }
 
 static void pin_one(uint64_t length, uint32_t flags)
@@ -124,13 +67,13 @@ static void pin_one(uint64_t length, uint32_t flags)
 	expect_eq(peer_fill(peer, PIN, 0, length, W1), write ? 0 : -EACCES);
 	expect_held(peer, &a, W1);
 	expect_eq(peer_unpin(peer), 0);
-	expect_back_soon(&a);
+	expect_back_soon(fd, region, &a);
 	close(peer);
 }
 
 static void pin_each(uint32_t flags)
 {
-	for (size_t i = 0; i < sizeof(lengths) / sizeof(lengths[0]); i++)
+	for (size_t i = 0; i < LENGTHS; i++)
 		pin_one(lengths[i], flags);
 }
 
@@ -157,7 +100,7 @@ static void short_reading(void)
 /* No byte of it was written by a processor. */
 static void written_by_device_alone(void)
 {
-	for (size_t i = 0; i < sizeof(lengths) / sizeof(lengths[0]); i++) {
+	for (size_t i = 0; i < LENGTHS; i++) {
 		int peer = peer_open();
 		struct buddy_alloc a;
 		char *p;
@@ -171,7 +114,7 @@ static void written_by_device_alone(void)
 		expect_eq(peer_fill(peer, PIN, 0, a.out_length, W2), 0);
 		expect_eq(free_block(fd, a.out_handle), 0);
 		close(peer);
-		expect_back_soon(&a);
+		expect_back_soon(fd, region, &a);
 	}
 }
 
@@ -192,7 +135,7 @@ static void one_page(void)
 	expect_eq(get_stats(fd).out_private, MIB - PAGE);
 	expect_eq(peer_fill(peer, PIN, 0, PAGE, W2), 0);
 	expect_eq(peer_unpin(peer), 0);
-	expect_back_soon(&a);
+	expect_back_soon(fd, region, &a);
 	close(peer);
 }
 
@@ -220,8 +163,8 @@ static void two_blocks(void)
 	expect(wait_quarantined(fd, 2 * MIB + 3 * PAGE, SOON));
 	expect_eq(peer_check(peer, PIN, 0, 2 * MIB + 3 * PAGE, W1), 0);
 	close(peer);
-	expect_back_soon(&a);
-	expect_zero_again(&b);
+	expect_back_soon(fd, region, &a);
+	expect_zero_again(region, &b);
 }
 
 /* Runs in a child, which it never leaves: a block, pinned and written by @peer. */
@@ -243,19 +186,10 @@ static void pin_and_wait(int peer, uint64_t length, int ready)
 	_exit(4);
 }
 
-static void kill_and_wait(pid_t pid)
-{
-	int status;
-
-	kill(pid, SIGKILL);
-	waitpid(pid, &status, 0);
-	expect(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
-}
-
 /* The device's file goes with the process, and the pin with the file. */
 static void sigkill(void)
 {
-	for (size_t i = 0; i < sizeof(lengths) / sizeof(lengths[0]); i++) {
+	for (size_t i = 0; i < LENGTHS; i++) {
 		struct buddy_alloc a;
 		int ready[2];
 		pid_t pid;
@@ -267,7 +201,7 @@ static void sigkill(void)
 		expect_eq(read(ready[0], &a, sizeof(a)), sizeof(a));
 		expect_eq(get_stats(fd).out_used, lengths[i]);
 		kill_and_wait(pid);
-		expect_back_soon(&a);
+		expect_back_soon(fd, region, &a);
 		close(ready[0]);
 		close(ready[1]);
 	}
@@ -299,7 +233,7 @@ static void pinned_for_another(bool passed)
 	expect_eq(peer_fill(peer, PIN, 0, a.out_length, W2), 0);
 	expect_held(peer, &a, W2);
 	expect_eq(peer_unpin(peer), 0);
-	expect_back_soon(&a);
+	expect_back_soon(fd, region, &a);
 	close(peer);
 	close(pair[0]);
 	close(pair[1]);

@@ -7,10 +7,15 @@
 #ifndef BUDDY_PEER_DEVICE_H
 #define BUDDY_PEER_DEVICE_H
 
+#include <linux/dma-direction.h>
 #include <linux/mm_types.h>
 #include <linux/mutex.h>
 
 #include "peer.h"
+
+struct device;
+struct dma_buf_attachment;
+struct sg_table;
 
 /**
  * struct peer_file - an open file
@@ -18,12 +23,19 @@
  * @pages: the pinned pages, or NULL
  * @pinned: their number
  * @writable: pinned for writing
+ * @attachment: to the dma-buf, of which it holds a reference; or NULL
+ * @sgt: the dma-buf mapped for the device
+ * @direction: DMA_BIDIRECTIONAL or, of a device that only reads, DMA_TO_DEVICE
  */
 struct peer_file {
 	struct mutex lock;	/* protects all below */
 	struct page **pages;
 	unsigned long pinned;
 	bool writable;
+
+	struct dma_buf_attachment *attachment;
+	struct sg_table *sgt;
+	enum dma_data_direction direction;
 };
 
 /**
@@ -39,11 +51,18 @@ struct peer_walk {
 };
 
 /* main.c */
+struct device *peer_device(void);
 int peer_walk_chunk(struct peer_walk *walk, void *memory, size_t bytes);
 
 /* pin.c */
 int peer_pin(struct peer_file *peer, const struct peer_pin *pin);
 int peer_unpin(struct peer_file *peer);
 int peer_pin_walk(struct peer_file *peer, struct peer_walk *walk);
+
+/* import.c */
+int peer_import(struct peer_file *peer, struct peer_import *import);
+int peer_detach(struct peer_file *peer);
+int peer_sync(struct peer_file *peer, u32 flags);
+int peer_import_walk(struct peer_file *peer, struct peer_walk *walk);
 
 #endif /* BUDDY_PEER_DEVICE_H */

@@ -7,15 +7,31 @@
  * All state is of the open file (device.h). Release undoes it, SIGKILL included.
  * The interface, with the meaning of each errno, is peer.h.
  */
+#include <linux/dma-mapping.h>
+#include <linux/err.h>
 #include <linux/fs.h>
 #include <linux/miscdevice.h>
 #include <linux/module.h>
+#include <linux/platform_device.h>
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
 #include <linux/string.h>
 #include <linux/uaccess.h>
 
 #include "device.h"
+
+/* What dma-bufs are mapped for. No driver is bound to it. */
+static struct platform_device *platform;
+
+/**
+ * peer_device() - the device that all files stand for
+ *
+ * Return: it reaches all memory and takes ranges of any length.
+ */
+struct device *peer_device(void)
+{
+	return &platform->dev;
+}
 
 static void chunk_check(struct peer_walk *walk, const u64 *words, size_t count)
 {
@@ -80,6 +96,10 @@ static int do_range(struct peer_file *peer, void __user *user, bool write)
 	case PEER_THROUGH_PIN:
 		err = peer_pin_walk(peer, &walk);
 		break;
+	case PEER_THROUGH_DMA:
+	case PEER_THROUGH_VMAP:
+		err = peer_import_walk(peer, &walk);
+		break;
 	default:
 		return -EINVAL;
 	}
@@ -98,6 +118,35 @@ static int do_check(struct peer_file *peer, void __user *user)
 	return do_range(peer, user, false);
 }
 
+static int do_import(struct peer_file *peer, void __user *user)
+{
+	struct peer_import import;
+	int err;
+
+	if (copy_from_user(&import, user, sizeof(import)))
+		return -EFAULT;
+	err = peer_import(peer, &import);
+	if (!err && copy_to_user(user, &import, sizeof(import))) {
+		peer_detach(peer);
+		return -EFAULT;
+	}
+	return err;
+}
+
+static int do_detach(struct peer_file *peer, void __user *user)
+{
+	return peer_detach(peer);
+}
+
+static int do_sync(struct peer_file *peer, void __user *user)
+{
+	struct peer_sync sync;
+
+	if (copy_from_user(&sync, user, sizeof(sync)))
+		return -EFAULT;
+	return sync.reserved ? -EINVAL : peer_sync(peer, sync.flags);
+}
+
 static const struct peer_op {
 	unsigned int cmd;
 	int (*run)(struct peer_file *peer, void __user *user);
@@ -106,6 +155,9 @@ static const struct peer_op {
 	{ PEER_UNPIN, do_unpin },
 	{ PEER_FILL, do_fill },
 	{ PEER_CHECK, do_check },
+	{ PEER_IMPORT, do_import },
+	{ PEER_DETACH, do_detach },
+	{ PEER_SYNC, do_sync },
 };
 
 static long device_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
@@ -142,6 +194,7 @@ static int device_release(struct inode *inode, struct file *file)
 
 	mutex_lock(&peer->lock);
 	peer_unpin(peer);
+	peer_detach(peer);
 	mutex_unlock(&peer->lock);
 	kfree(peer);
 	return 0;
@@ -160,7 +213,34 @@ static struct miscdevice device = {
 	.fops	= &device_fops,
 	.mode	= 0600,
 };
-module_misc_device(device);
 
-MODULE_DESCRIPTION("A device that pins memory, for the tests of buddy_mem");
+static int __init peer_init(void)
+{
+	const struct platform_device_info info = {
+		.name = "buddy_peer",
+		.id = PLATFORM_DEVID_NONE,
+		.dma_mask = DMA_BIT_MASK(64),
+	};
+	int err;
+
+	platform = platform_device_register_full(&info);
+	if (IS_ERR(platform))
+		return PTR_ERR(platform);
+	dma_set_max_seg_size(&platform->dev, UINT_MAX);
+	err = misc_register(&device);
+	if (err)
+		platform_device_unregister(platform);
+	return err;
+}
+
+static void __exit peer_exit(void)
+{
+	misc_deregister(&device);
+	platform_device_unregister(platform);
+}
+
+module_init(peer_init);
+module_exit(peer_exit);
+
+MODULE_DESCRIPTION("A device that holds memory, for the tests of buddy_mem");
 MODULE_LICENSE("GPL");

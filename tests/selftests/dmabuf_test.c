@@ -503,6 +503,9 @@ static void exporter_dies(uint64_t length, bool by_device)
 	pid = fork();
 	if (!pid)
 		export_and_wait(by_device ? peer : -1, length, pair[1], ready[1]);
+	/* a child that fails must not leave us waiting */
+	close(pair[1]);
+	close(ready[1]);
 	expect_eq(read(ready[0], &a, sizeof(a)), sizeof(a));
 	dmabuf = receive_fd(pair[0]);
 	expect(dmabuf >= 0);
@@ -522,9 +525,7 @@ static void exporter_dies(uint64_t length, bool by_device)
 	close(peer);
 	expect_back_soon(fd, region, &a);
 	close(pair[0]);
-	close(pair[1]);
 	close(ready[0]);
-	close(ready[1]);
 }
 
 static void passed_then_killed(void)
@@ -555,6 +556,7 @@ static void all_killed(void)
 			export_and_wait(peer_open(), lengths[i], pair[1], ready[1]);
 		}
 		close(pair[1]);
+		close(ready[1]);
 		expect_eq(read(ready[0], &a, sizeof(a)), sizeof(a));
 		expect_eq(get_stats(fd).out_used, lengths[i]);
 		kill_and_wait(pid);
@@ -563,7 +565,6 @@ static void all_killed(void)
 		close(pair[0]);
 		expect_back_soon(fd, region, &a);
 		close(ready[0]);
-		close(ready[1]);
 	}
 }
 
@@ -697,6 +698,82 @@ static void neighbours(void)
 	munmap(p, 3 * PAGE);
 	expect_kept(&a, NULL, peer, W1);
 	close(peer);
+	expect_back_soon(fd, region, &a);
+}
+
+/* In pieces: a device sees them in the order of the mapping. */
+static void scattered_of(uint64_t length)
+{
+	struct peer_import i = { .flags = PEER_WRITE };
+	int peer = peer_open(), count;
+	uint32_t fence[FENCE_MAX];
+	struct buddy_alloc a;
+	char *p;
+
+	count = fence_up(fd, fence);
+	expect_eq(alloc_block(fd, length, &a), -ENOMEM);
+	expect_eq(scatter_block(fd, length, &a), 0);
+	i.fd = make_dmabuf(fd, a.out_handle, 0);
+	expect_eq(lseek(i.fd, 0, SEEK_END), length);
+	expect_eq(call(peer, PEER_IMPORT, &i), 0);
+	expect_eq(i.out_entries, (length + 2 * MIB - 1) / (2 * MIB));
+	expect_eq(i.out_contiguous, 0);
+	expect_eq(i.out_length, length);
+	p = map_fd(i.fd, length, RW, 0);
+	for (uint64_t at = 0; at < length; at += PAGE)
+		words_fill(p + at, PAGE, at);
+	for (uint64_t at = 0; at < length; at += PAGE)
+		expect_eq(peer_check(peer, DMA, at, PAGE, at), 0);
+	/* across the border of two pieces */
+	expect_eq(peer_fill(peer, DMA, 2 * MIB - PAGE, 2 * PAGE, W1), 0);
+	expect_eq(words_check(p + 2 * MIB - PAGE, 2 * PAGE, W1), 0);
+	munmap(p, length);
+	close(i.fd);
+	expect_eq(free_block(fd, a.out_handle), 0);
+	fence_down(fd, fence, count);
+	/* the device alone has it, all pieces */
+	expect_eq(peer_fill(peer, DMA, 0, length, W2), 0);
+	expect_eq(get_stats(fd).out_used, length);
+	expect_eq(peer_check(peer, DMA, 0, length, W2), 0);
+	expect_eq(detach(peer), 0);
+	close(peer);
+	expect(wait_free(fd, region, SOON));
+	expect_all_zero(region);
+}
+
+static void scattered(void)
+{
+	scattered_of(5 * MIB + PAGE);
+	scattered_of(region / 2);
+}
+
+/* Its length is the device's business, too, until it lets go. */
+static void resized(void)
+{
+	int peer = peer_open(), dmabuf;
+	struct buddy_alloc a;
+
+	expect_eq(alloc_block(fd, 4 * MIB, &a), 0);
+	dmabuf = make_dmabuf(fd, a.out_handle, 0);
+	expect_eq(import(peer, dmabuf, PEER_WRITE), 0);
+	close(dmabuf);
+	expect_eq(resize(fd, BUDDY_IOC_TRIM, a.out_handle, MIB), -EBUSY);
+	expect_eq(resize(fd, BUDDY_IOC_GROW, a.out_handle, 6 * MIB), -EBUSY);
+	expect_eq(peer_fill(peer, DMA, 0, 4 * MIB, W1), 0);
+	expect_eq(detach(peer), 0);
+	/* what a device wrote is as dirty as what a process wrote */
+	expect_eq(resize(fd, BUDDY_IOC_TRIM, a.out_handle, MIB), 0);
+	expect(wait_free(fd, region - 2 * MIB, SOON));
+	expect_eq(resize(fd, BUDDY_IOC_GROW, a.out_handle, 6 * MIB), 0);
+	dmabuf = make_dmabuf(fd, a.out_handle, 0);
+	expect_eq(lseek(dmabuf, 0, SEEK_END), 6 * MIB);
+	expect_eq(import(peer, dmabuf, PEER_WRITE), 0);
+	expect_eq(peer_check(peer, DMA, 0, MIB, W1), 0);
+	expect_eq(peer_check(peer, DMA, MIB, 5 * MIB, 0), 0);
+	close(dmabuf);
+	close(peer);
+	expect_eq(free_block(fd, a.out_handle), 0);
+	a.out_length = 6 * MIB;
 	expect_back_soon(fd, region, &a);
 }
 
@@ -880,6 +957,8 @@ int main(void)
 		{ "read-only", read_only },
 		{ "several dma-bufs and devices of one block", many_of_one },
 		{ "neighbours in the unit", neighbours },
+		{ "a scattered block", scattered },
+		{ "TRIM and GROW, before and after", resized },
 		{ "O_DIRECT on its mapping", direct_io },
 		{ "its pages in a pipe", in_a_pipe },
 		{ "its mapping pinned by a device", pinned },

@@ -109,8 +109,8 @@ static const uint64_t lengths[] = { 3 * PAGE, 2 * MIB, 5 * MIB + PAGE };
 
 #define LENGTHS	(sizeof(lengths) / sizeof(lengths[0]))
 
-/* Nobody has @was any more: its content is what a next owner finds. */
-static inline void expect_zero_again(uint64_t region, const struct buddy_alloc *was)
+/* Nobody has anything: @length from @offset on is what a next owner finds there. */
+static inline void expect_zero_at(uint64_t region, uint64_t offset, uint64_t length)
 {
 	int other = device_open();
 	struct buddy_alloc all;
@@ -120,13 +120,24 @@ static inline void expect_zero_again(uint64_t region, const struct buddy_alloc *
 	p = mmap(NULL, region, PROT_READ, MAP_SHARED, other, (off_t)all.out_offset);
 	expect(p != MAP_FAILED);
 	if (p != MAP_FAILED) {
-		expect_eq(words_check(p + (was->out_offset - all.out_offset),
-				      was->out_length, 0), 0);
+		if (!offset)
+			offset = all.out_offset;
+		expect_eq(words_check(p + (offset - all.out_offset), length, 0), 0);
 		munmap(p, region);
 	}
 	free_block(other, all.out_handle);
 	expect(wait_free(other, region, 20));
 	close(other);
+}
+
+static inline void expect_zero_again(uint64_t region, const struct buddy_alloc *was)
+{
+	expect_zero_at(region, was->out_offset, was->out_length);
+}
+
+static inline void expect_all_zero(uint64_t region)
+{
+	expect_zero_at(region, 0, region);
 }
 
 /* It comes back soon, and zero. */
@@ -176,6 +187,54 @@ static inline void take_the_rest(int fd, uint64_t region,
 	expect_eq(take_all(other, PAGE, held, word), 0);
 	close(other);
 	expect(wait_free(fd, region - units, 20));
+}
+
+/* 0 or a negative errno; @command is BUDDY_IOC_TRIM or BUDDY_IOC_GROW. */
+static inline int resize(int fd, unsigned long command, uint32_t handle,
+			 uint64_t length)
+{
+	struct buddy_resize r = {
+		.size = sizeof(r),
+		.handle = handle,
+		.length = length,
+	};
+
+	return call(fd, command, &r);
+}
+
+#define FENCE_MAX	64
+
+/* Every second unit is in use: what is longer than one is in pieces. */
+static inline int fence_up(int fd, uint32_t *handles)
+{
+	struct buddy_alloc a;
+	int count = 0, left = 0;
+
+	while (count < FENCE_MAX && !alloc_block(fd, 2 * MIB, &a))
+		handles[count++] = a.out_handle;
+	for (int i = 0; i < count; i++) {
+		if (i % 2)
+			handles[left++] = handles[i];
+		else
+			expect_eq(free_block(fd, handles[i]), 0);
+	}
+	return left;
+}
+
+static inline void fence_down(int fd, const uint32_t *handles, int count)
+{
+	for (int i = 0; i < count; i++)
+		expect_eq(free_block(fd, handles[i]), 0);
+}
+
+static inline int scatter_block(int fd, uint64_t length, struct buddy_alloc *a)
+{
+	*a = (struct buddy_alloc){
+		.size = sizeof(*a),
+		.flags = BUDDY_ALLOC_SCATTER,
+		.length = length,
+	};
+	return call(fd, BUDDY_IOC_ALLOC, a);
 }
 
 static inline void kill_and_wait(pid_t pid)

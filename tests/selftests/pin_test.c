@@ -198,12 +198,13 @@ static void sigkill(void)
 		pid = fork();
 		if (!pid)
 			pin_and_wait(peer_open(), lengths[i], ready[1]);
+		/* a child that fails must not leave us waiting */
+		close(ready[1]);
 		expect_eq(read(ready[0], &a, sizeof(a)), sizeof(a));
 		expect_eq(get_stats(fd).out_used, lengths[i]);
 		kill_and_wait(pid);
 		expect_back_soon(fd, region, &a);
 		close(ready[0]);
-		close(ready[1]);
 	}
 }
 
@@ -224,6 +225,8 @@ static void pinned_for_another(bool passed)
 		}
 		pin_and_wait(peer, 5 * MIB + PAGE, ready[1]);
 	}
+	close(pair[1]);
+	close(ready[1]);
 	if (passed)
 		peer = receive_fd(pair[0]);
 	expect(peer >= 0);
@@ -236,9 +239,7 @@ static void pinned_for_another(bool passed)
 	expect_back_soon(fd, region, &a);
 	close(peer);
 	close(pair[0]);
-	close(pair[1]);
 	close(ready[0]);
-	close(ready[1]);
 }
 
 static void inherited(void)
@@ -270,6 +271,79 @@ static void helped(void)
 	expect_eq(alloc_block(fd, region, &all), 0);
 	expect_eq(free_block(fd, all.out_handle), 0);
 	expect(wait_free(fd, region, 5));
+	close(peer);
+}
+
+/*
+ * The owner gives the end back while the device has it all. The end is nobody's
+ * until the device lets go, and zero when the block grows into it again.
+ */
+static void trimmed_to(uint64_t length)
+{
+	const uint64_t before = 5 * MIB + PAGE;
+	int peer = peer_open();
+	struct buddy_alloc a;
+	char *p;
+
+	expect_eq(alloc_block(fd, before, &a), 0);
+	p = map_prot(fd, &a, PROT_READ | PROT_WRITE);
+	expect_eq(peer_pin(peer, p, before, PEER_LONGTERM | PEER_WRITE), 0);
+	expect_eq(resize(fd, BUDDY_IOC_TRIM, a.out_handle, length), -EBUSY);
+	munmap(p, before);
+	expect_eq(resize(fd, BUDDY_IOC_TRIM, a.out_handle, length), 0);
+	expect_eq(peer_fill(peer, PIN, 0, before, W2), 0);
+	expect(wait_quarantined(fd, before - length, SOON));
+	expect_eq(get_stats(fd).out_used, length);
+	take_the_rest(fd, region, &a, W3);
+	expect_eq(peer_check(peer, PIN, 0, before, W2), 0);
+	expect_eq(resize(fd, BUDDY_IOC_GROW, a.out_handle, before), -ENOMEM);
+	expect_eq(peer_unpin(peer), 0);
+	expect(wait_quarantined(fd, 0, SOON));
+	expect_eq(resize(fd, BUDDY_IOC_GROW, a.out_handle, before), 0);
+	p = map_prot(fd, &a, PROT_READ | PROT_WRITE);
+	expect_eq(words_check(p, length, W2), 0);
+	expect_eq(words_check(p + length, before - length, 0), 0);
+	munmap(p, before);
+	expect_eq(free_block(fd, a.out_handle), 0);
+	expect_back_soon(fd, region, &a);
+	close(peer);
+}
+
+static void trimmed(void)
+{
+	static const uint64_t to[] = { PAGE, 2 * MIB, 3 * MIB, 5 * MIB };
+
+	for (size_t i = 0; i < sizeof(to) / sizeof(to[0]); i++)
+		trimmed_to(to[i]);
+}
+
+/* A page of one piece keeps that piece, and no other. */
+static void scattered(void)
+{
+	int peer = peer_open(), count;
+	uint32_t fence[FENCE_MAX];
+	struct buddy_alloc a, b;
+	char *p;
+
+	count = fence_up(fd, fence);
+	expect_eq(alloc_block(fd, 6 * MIB, &b), -ENOMEM);
+	expect_eq(scatter_block(fd, 6 * MIB, &a), 0);
+	p = map_prot(fd, &a, PROT_READ | PROT_WRITE);
+	expect_eq(peer_pin(peer, p, 6 * MIB, PEER_LONGTERM | PEER_WRITE), 0);
+	expect_eq(peer_fill(peer, PIN, 0, 6 * MIB, W1), 0);
+	expect_eq(words_check(p, 6 * MIB, W1), 0);
+	expect_eq(peer_unpin(peer), 0);
+	expect_eq(peer_pin(peer, p + 3 * MIB, PAGE, PEER_LONGTERM | PEER_WRITE), 0);
+	munmap(p, 6 * MIB);
+	expect_eq(free_block(fd, a.out_handle), 0);
+	expect(wait_quarantined(fd, 2 * MIB, SOON));
+	expect_eq(peer_fill(peer, PIN, 0, PAGE, W2), 0);
+	fence_down(fd, fence, count);
+	expect(wait_free(fd, region - 2 * MIB, 5));
+	expect_eq(peer_check(peer, PIN, 0, PAGE, W2), 0);
+	expect_eq(peer_unpin(peer), 0);
+	expect(wait_free(fd, region, SOON));
+	expect_all_zero(region);
 	close(peer);
 }
 
@@ -367,6 +441,8 @@ int main(void)
 		{ "SIGKILL with pins", sigkill },
 		{ "a pin through an inherited device outlives its owner", inherited },
 		{ "a pin through a passed device outlives its owner", passed },
+		{ "trimmed while pinned", trimmed },
+		{ "a scattered block, one page pinned", scattered },
 		{ "an allocation finds what was let go", helped },
 	};
 

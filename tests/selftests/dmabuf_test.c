@@ -727,6 +727,12 @@ static void scattered_of(uint64_t length)
 	/* across the border of two pieces */
 	expect_eq(peer_fill(peer, DMA, 2 * MIB - PAGE, 2 * PAGE, W1), 0);
 	expect_eq(words_check(p + 2 * MIB - PAGE, 2 * PAGE, W1), 0);
+	/*
+	 * A kernel mapping of all pieces, or none at all (EINVAL: no vmap in the
+	 * operations): where one is there and fails, the kernel's core warns.
+	 */
+	if (peer_check(peer, VMAP, 0, PAGE, 0) != 0)
+		expect_eq(peer_check(peer, VMAP, 0, PAGE, 0), -EINVAL);
 	munmap(p, length);
 	close(i.fd);
 	expect_eq(free_block(fd, a.out_handle), 0);

@@ -42,25 +42,35 @@ struct buddy_export {
  * struct buddy_table - a block as one device sees it
  * @sgt: addresses for the device
  * @device: the device
+ * @direction: what it was mapped for
  * @entry: in export->mapped
  */
 struct buddy_table {
 	struct sg_table sgt;
 	struct device *device;
+	enum dma_data_direction direction;
 	struct list_head entry;
 };
 
-static u32 nr_entries(struct buddy_block *block)
+/* What fits an entry; less where the device needs bounce buffers. */
+static u32 entry_pages(struct device *device)
+{
+	size_t most = dma_max_mapping_size(device) >> PAGE_SHIFT;
+
+	return clamp_t(size_t, most, 1, ENTRY_PAGES);
+}
+
+static u32 nr_entries(struct buddy_block *block, u32 most)
 {
 	struct buddy_block *piece;
 	u32 n = 0;
 
 	buddy_for_each_piece(piece, block)
-		n += DIV_ROUND_UP(piece->pages, ENTRY_PAGES);
+		n += DIV_ROUND_UP(piece->pages, most);
 	return n;
 }
 
-static void fill_entries(struct sg_table *sgt, struct buddy_block *block)
+static void fill_entries(struct sg_table *sgt, struct buddy_block *block, u32 most)
 {
 	struct buddy_block *piece = buddy_piece_first(block);
 	struct scatterlist *sg;
@@ -68,7 +78,7 @@ static void fill_entries(struct sg_table *sgt, struct buddy_block *block)
 	int i;
 
 	for_each_sgtable_sg(sgt, sg, i) {
-		u32 n = min(piece->pages - at, ENTRY_PAGES);
+		u32 n = min(piece->pages - at, most);
 
 		sg_set_page(sg, buddy_region_page(piece->region, piece->first + at),
 			    n << PAGE_SHIFT, 0);
@@ -84,6 +94,7 @@ static struct sg_table *buddy_dmabuf_map(struct dma_buf_attachment *attachment,
 					 enum dma_data_direction direction)
 {
 	struct buddy_export *export = attachment->dmabuf->priv;
+	u32 most = entry_pages(attachment->dev);
 	struct buddy_table *table;
 	int err;
 
@@ -93,10 +104,12 @@ static struct sg_table *buddy_dmabuf_map(struct dma_buf_attachment *attachment,
 	if (!table)
 		return ERR_PTR(-ENOMEM);
 	table->device = attachment->dev;
-	err = sg_alloc_table(&table->sgt, nr_entries(export->block), GFP_KERNEL);
+	table->direction = direction;
+	err = sg_alloc_table(&table->sgt, nr_entries(export->block, most),
+			     GFP_KERNEL);
 	if (err)
 		goto free_table;
-	fill_entries(&table->sgt, export->block);
+	fill_entries(&table->sgt, export->block, most);
 	err = dma_map_sgtable(table->device, &table->sgt, direction, 0);
 	if (err)
 		goto free_entries;
@@ -127,6 +140,7 @@ static void buddy_dmabuf_unmap(struct dma_buf_attachment *attachment,
 	kfree(table);
 }
 
+/* Each table is synced for what it was mapped, whatever the CPU is about to do. */
 static int buddy_dmabuf_begin(struct dma_buf *dmabuf,
 			      enum dma_data_direction direction)
 {
@@ -134,8 +148,12 @@ static int buddy_dmabuf_begin(struct dma_buf *dmabuf,
 	struct buddy_table *table;
 
 	mutex_lock(&export->lock);
-	list_for_each_entry(table, &export->mapped, entry)
-		dma_sync_sgtable_for_cpu(table->device, &table->sgt, direction);
+	list_for_each_entry(table, &export->mapped, entry) {
+		/* A device that only reads has nothing new, but may have old copies. */
+		if (table->direction != DMA_TO_DEVICE)
+			dma_sync_sgtable_for_cpu(table->device, &table->sgt,
+						 table->direction);
+	}
 	mutex_unlock(&export->lock);
 	return 0;
 }
@@ -148,7 +166,8 @@ static int buddy_dmabuf_end(struct dma_buf *dmabuf,
 
 	mutex_lock(&export->lock);
 	list_for_each_entry(table, &export->mapped, entry)
-		dma_sync_sgtable_for_device(table->device, &table->sgt, direction);
+		dma_sync_sgtable_for_device(table->device, &table->sgt,
+					    table->direction);
 	mutex_unlock(&export->lock);
 	return 0;
 }
@@ -170,8 +189,6 @@ static int buddy_dmabuf_vmap(struct dma_buf *dmabuf, struct iosys_map *map)
 	struct buddy_export *export = dmabuf->priv;
 	struct buddy_block *block = export->block;
 
-	if (buddy_block_is_scattered(block))
-		return -EOPNOTSUPP;
 	iosys_map_set_vaddr(map, page_address(buddy_region_page(block->region,
 								block->first)));
 	return 0;
@@ -186,21 +203,33 @@ static void buddy_dmabuf_release(struct dma_buf *dmabuf)
 	kfree(export);
 }
 
+#define COMMON_OPS							\
+	.map_dma_buf	= buddy_dmabuf_map,				\
+	.unmap_dma_buf	= buddy_dmabuf_unmap,				\
+	.begin_cpu_access = buddy_dmabuf_begin,				\
+	.end_cpu_access	= buddy_dmabuf_end,				\
+	.mmap		= buddy_dmabuf_mmap,				\
+	.release	= buddy_dmabuf_release
+
 static const struct dma_buf_ops buddy_dmabuf_ops = {
-	.map_dma_buf	= buddy_dmabuf_map,
-	.unmap_dma_buf	= buddy_dmabuf_unmap,
-	.begin_cpu_access = buddy_dmabuf_begin,
-	.end_cpu_access	= buddy_dmabuf_end,
-	.mmap		= buddy_dmabuf_mmap,
+	COMMON_OPS,
 	.vmap		= buddy_dmabuf_vmap,
-	.release	= buddy_dmabuf_release,
+};
+
+/*
+ * For blocks that are not contiguous, and for what may not be written, which a
+ * mapping of the kernel's own cannot tell. Drivers then get EINVAL for a vmap.
+ */
+static const struct dma_buf_ops buddy_dmabuf_ops_without_vmap = {
+	COMMON_OPS,
 };
 
 static struct dma_buf *export_dmabuf(struct buddy_export *export)
 {
+	bool vmap = export->writable && !buddy_block_is_scattered(export->block);
 	DEFINE_DMA_BUF_EXPORT_INFO(info);
 
-	info.ops = &buddy_dmabuf_ops;
+	info.ops = vmap ? &buddy_dmabuf_ops : &buddy_dmabuf_ops_without_vmap;
 	info.size = buddy_bytes(export->block->pages);
 	info.flags = export->writable ? O_RDWR : O_RDONLY;
 	info.priv = export;

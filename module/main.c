@@ -50,6 +50,8 @@ static const struct file_operations buddy_fops = {
 	.unlocked_ioctl	= buddy_ioctl,
 	.compat_ioctl	= compat_ptr_ioctl,
 	.mmap		= buddy_mmap,
+	/* Nothing to write back: msync() and Python's flush() succeed. */
+	.fsync		= noop_fsync,
 	.get_unmapped_area = thp_get_unmapped_area,
 };
 

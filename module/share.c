@@ -25,6 +25,7 @@ static const struct file_operations block_fops = {
 	.unlocked_ioctl	= buddy_block_ioctl,
 	.compat_ioctl	= compat_ptr_ioctl,
 	.mmap		= buddy_block_mmap,
+	.fsync		= noop_fsync,
 	.get_unmapped_area = thp_get_unmapped_area,
 };
 

@@ -302,14 +302,14 @@ static inline u32 buddy_block_tail(const struct buddy_block *block)
  * @born: look at blocks freed up to here
  * @held: quarantined blocks to look at, one look each
  * @looks: region->looks when the allocation last failed
- * @last: the last try is made
+ * @rounds: times that it began again
  */
 struct buddy_help {
 	bool started;
 	u64 born;
 	u32 held;
 	u64 looks;
-	bool last;
+	u32 rounds;
 };
 
 /* arena.c */

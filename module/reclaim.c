@@ -33,6 +33,7 @@
  * owner, slow (a throttled cgroup) or killed, and others wait for the block.
  */
 #define HELP_PAGES	BUDDY_UNIT_PAGES
+#define HELP_ROUNDS	64	/* each waits for what is freed by then */
 #define POLL_MS_MIN	10
 #define POLL_MS_MAX	1000
 
@@ -256,6 +257,15 @@ static bool older_in_flight(struct buddy_region *region, u64 born)
 	return false;
 }
 
+/* What is freed by now is what is waited for. */
+static void help_start(struct buddy_region *region, struct buddy_help *help)
+{
+	lockdep_assert_held(&region->lock);
+	help->started = true;
+	help->born = region->births;
+	help->held = region->nr_held;
+}
+
 /**
  * buddy_reclaim_help() - bring something back, for an allocation that failed
  * @region: the region
@@ -264,8 +274,9 @@ static bool older_in_flight(struct buddy_region *region, u64 born)
  *
  * One block a call, or waiting for one that another is looking at (large ones are
  * left to the work item): each block that was freed before the first call comes
- * back, or is found held, before this gives up. What is freed later is not waited
- * for, but others may look at an old block of the quarantine again meanwhile.
+ * back, or is found held, before this gives up. Where something came back after the
+ * allocation last failed, others may have taken it, and freed more: then it begins
+ * again, HELP_ROUNDS times at most.
  *
  * Return: 1 where it is worth trying again; 0 where nothing more can be done;
  * -EINTR when killed.
@@ -273,14 +284,11 @@ static bool older_in_flight(struct buddy_region *region, u64 born)
 int buddy_reclaim_help(struct buddy_region *region, struct buddy_help *help)
 {
 	struct buddy_block *block;
-	bool busy = false, moved;
+	bool busy = false, again = false;
 
 	spin_lock(&region->lock);
-	if (!help->started) {
-		help->started = true;
-		help->born = region->births;
-		help->held = region->nr_held;
-	}
+	if (!help->started)
+		help_start(region, help);
 	block = list_first_entry_or_null(&region->dead, struct buddy_block, wait);
 	if (block && block->born <= help->born && block->pages > HELP_PAGES) {
 		block = NULL;
@@ -293,8 +301,12 @@ int buddy_reclaim_help(struct buddy_region *region, struct buddy_help *help)
 	} else {
 		block = NULL;
 		busy = older_in_flight(region, help->born);
+		/* What came back, others took, who freed more? */
+		again = !busy && region->looks != help->looks &&
+			help->rounds++ < HELP_ROUNDS;
+		if (again)
+			help_start(region, help);
 	}
-	moved = region->looks != help->looks;
 	spin_unlock(&region->lock);
 
 	if (block) {
@@ -303,10 +315,7 @@ int buddy_reclaim_help(struct buddy_region *region, struct buddy_help *help)
 		if (wait_event_killable(region->progress,
 					READ_ONCE(region->looks) != help->looks))
 			return -EINTR;
-	} else if (moved && !help->last) {
-		/* the last of them came back after the allocation failed */
-		help->last = true;
-	} else {
+	} else if (!again) {
 		return 0;
 	}
 	return fatal_signal_pending(current) ? -EINTR : 1;

@@ -5,6 +5,7 @@
  * the kernel holds pages. Needs root and the module.
  */
 #define _GNU_SOURCE
+#include <pthread.h>
 #include <signal.h>
 #include <sys/uio.h>
 
@@ -435,6 +436,52 @@ static void no_spurious_shortage(void)
 	close(ready[1]);
 }
 
+static volatile bool churn_on;
+static uint64_t churn_failures;
+
+static void *churn(void *arg)
+{
+	const size_t length = 4 * MIB;
+	int own = device_open();
+
+	(void)arg;
+	while (churn_on) {
+		char *p = mmap(NULL, length, PROT_READ | PROT_WRITE, MAP_SHARED, own, 0);
+
+		if (p == MAP_FAILED) {
+			__atomic_add_fetch(&churn_failures, 1, __ATOMIC_RELAXED);
+			continue;
+		}
+		p[length / 2] = 1;
+		munmap(p, length);
+	}
+	close(own);
+	return NULL;
+}
+
+/*
+ * All together never want more than there is, and it is never in crumbs: but what is
+ * free is always on its way back, and others take it when it arrives.
+ */
+static void no_shortage_in_a_crowd(void)
+{
+	enum { THREADS = 10 };
+	pthread_t threads[THREADS];
+	struct buddy_alloc a;
+
+	expect_eq(alloc_block(fd, region - THREADS * 4 * MIB, &a), 0);
+	churn_on = true;
+	for (int i = 0; i < THREADS; i++)
+		expect(!pthread_create(&threads[i], NULL, churn, NULL));
+	usleep(3000000);
+	churn_on = false;
+	for (int i = 0; i < THREADS; i++)
+		pthread_join(threads[i], NULL);
+	expect_eq(churn_failures, 0);
+	expect_eq(free_block(fd, a.out_handle), 0);
+	expect(wait_free(fd, region, 20));
+}
+
 /* The opener is gone, a child has the file: no pid, which may be another's. */
 static void pid_of_the_dead(void)
 {
@@ -491,6 +538,7 @@ int main(void)
 		{ "pages in a pipe: quarantine", quarantine },
 		{ "an allocation empties the quarantine itself", quarantine_helped },
 		{ "no ENOMEM while the memory is on its way back", no_spurious_shortage },
+		{ "nor where others take what comes back", no_shortage_in_a_crowd },
 		{ "no pid of a process that is gone", pid_of_the_dead },
 		{ "O_DIRECT out of and into a block", direct_io },
 		{ "process_vm_readv", vm_readv },

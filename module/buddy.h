@@ -148,6 +148,7 @@ struct buddy_region {
  *           the last reference test that succeeded
  *
  * @inode: of the file that cut it up: all mappings of its blocks are there
+ * @maps: VMAs that have a part of it, or of a block that has; not fewer
  *
  * Under region->lock:
  * @aliased: there was a piece of a scattered block in it, mapped elsewhere
@@ -163,6 +164,7 @@ struct buddy_unit {
 	struct rw_semaphore faults;
 	bool faulted;
 	struct inode *inode;
+	atomic_t maps;
 
 	bool aliased;
 	struct buddy_file *owner;
@@ -212,6 +214,7 @@ struct buddy_file {
  *
  * @pieces: of a scattered block: blocks, by @alias; else empty. Constant once the
  *          block is published
+ * @askew: of a scattered block: its last part does not start its unit
  * @sibling: of a piece: in @pieces of the scattered block
  * @alias: of a piece: where it is mapped instead of @first, else 0
  *
@@ -237,6 +240,7 @@ struct buddy_block {
 	bool touched;
 
 	struct rb_root pieces;
+	bool askew;
 	struct rb_node sibling;
 	u64 alias;
 
@@ -270,6 +274,25 @@ static inline struct buddy_block *buddy_piece_first(struct buddy_block *block)
 static inline struct buddy_block *buddy_piece_next(struct buddy_block *piece)
 {
 	struct rb_node *node = piece->alias ? rb_next(&piece->sibling) : NULL;
+
+	return node ? rb_entry(node, struct buddy_block, sibling) : NULL;
+}
+
+/* All units that are cut up and have pages of a block. */
+#define buddy_for_each_tail(piece, block)				\
+	for (piece = buddy_piece_last(block); piece && piece->tail;	\
+	     piece = buddy_piece_prev(piece))
+
+static inline struct buddy_block *buddy_piece_last(struct buddy_block *block)
+{
+	struct rb_node *node = rb_last(&block->pieces);
+
+	return node ? rb_entry(node, struct buddy_block, sibling) : block;
+}
+
+static inline struct buddy_block *buddy_piece_prev(struct buddy_block *piece)
+{
+	struct rb_node *node = piece->alias ? rb_prev(&piece->sibling) : NULL;
 
 	return node ? rb_entry(node, struct buddy_block, sibling) : NULL;
 }

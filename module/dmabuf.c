@@ -175,8 +175,15 @@ static int buddy_dmabuf_end(struct dma_buf *dmabuf,
 static int buddy_dmabuf_mmap(struct dma_buf *dmabuf, struct vm_area_struct *vma)
 {
 	struct buddy_export *export = dmabuf->priv;
-	int err = buddy_block_mmap(export->file, vma);
+	int err;
 
+	/* For drivers that map it into a VMA of their own. */
+	if (!export->writable) {
+		if (vma->vm_flags & VM_WRITE)
+			return -EACCES;
+		vm_flags_mod(vma, 0, VM_MAYWRITE);
+	}
+	err = buddy_block_mmap(export->file, vma);
 	/* Its address space is where the way back looks for mappings. */
 	if (!err)
 		vma_set_file(vma, export->file);

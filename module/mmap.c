@@ -142,14 +142,29 @@ static vm_fault_t buddy_fault(struct vm_fault *vmf)
 	return ret;
 }
 
+/* The reference test asks how many mappings it would have to drop. */
+static void count_maps(struct buddy_block *block, int more)
+{
+	struct buddy_block *piece;
+
+	buddy_for_each_tail(piece, block)
+		atomic_add(more, &piece->tail->maps);
+}
+
 static void buddy_vm_open(struct vm_area_struct *vma)
 {
-	buddy_block_get(vma->vm_private_data);
+	struct buddy_block *block = vma->vm_private_data;
+
+	buddy_block_get(block);
+	count_maps(block, 1);
 }
 
 static void buddy_vm_close(struct vm_area_struct *vma)
 {
-	buddy_block_put(vma->vm_private_data);
+	struct buddy_block *block = vma->vm_private_data;
+
+	count_maps(block, -1);
+	buddy_block_put(block);
 }
 
 static const struct vm_operations_struct buddy_vm_ops = {
@@ -209,7 +224,7 @@ static bool can_map_folio(const struct vm_area_struct *vma,
 {
 	unsigned long first = ALIGN(vma->vm_start, BUDDY_UNIT);
 
-	if (!block->region->folios || !buddy_block_units(block))
+	if (!block->region->folios || !buddy_block_units(block) || block->askew)
 		return false;
 	if (!IS_ALIGNED(vma->vm_start - (vma->vm_pgoff << PAGE_SHIFT), BUDDY_UNIT))
 		return false;
@@ -223,6 +238,7 @@ static void finish_mapping(struct vm_area_struct *vma, struct buddy_block *block
 	vm_flags_mod(vma, VM_DONTEXPAND | VM_DONTDUMP, VM_MAYEXEC);
 	if (!can_map_folio(vma, block))
 		vm_flags_mod(vma, VM_MIXEDMAP, 0);
+	count_maps(block, 1);
 	vma->vm_private_data = block;
 	vma->vm_ops = &buddy_vm_ops;
 }

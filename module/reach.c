@@ -20,6 +20,12 @@
 #include "buddy.h"
 #include "compat.h"
 
+/*
+ * VMAs of one unit that a test may drop the mappings of, some milliseconds. What is
+ * freed in a unit with more waits until there are fewer.
+ */
+#define MAX_MAPS	8192
+
 /* @page: an order-0 page, or a folio by its first page. */
 static bool page_is_unreachable(struct page *page)
 {
@@ -90,6 +96,9 @@ static bool tail_folio_is_unreachable(struct buddy_unit *unit)
 	 * contrary this would be unsound; as a hint it spares the neighbours.
 	 */
 	if (folio_ref_count(folio) > folio_mapcount(folio) + 1)
+		return false;
+	/* Others wait while mappings are dropped: not for that many. */
+	if (atomic_read(&unit->maps) > MAX_MAPS)
 		return false;
 	unmap_mapping_range(unit->inode->i_mapping,
 			    BUDDY_MMAP_BASE + buddy_bytes(page), BUDDY_UNIT, 1);

@@ -34,6 +34,7 @@
  */
 #define HELP_PAGES	BUDDY_UNIT_PAGES
 #define HELP_ROUNDS	64	/* each waits for what is freed by then */
+#define HELP_HELD	1024	/* held blocks, of whomever, looked at in each */
 #define POLL_MS_MIN	10
 #define POLL_MS_MAX	1000
 
@@ -263,7 +264,7 @@ static void help_start(struct buddy_region *region, struct buddy_help *help)
 	lockdep_assert_held(&region->lock);
 	help->started = true;
 	help->born = region->births;
-	help->held = region->nr_held;
+	help->held = min_t(u32, region->nr_held, HELP_HELD);
 }
 
 /**

@@ -8,7 +8,10 @@
  * block's mappings alone, and goes the way back with the last reference to that.
  *
  * Whole units come first, what is less than a unit last. So a huge page of the
- * mapping is a whole unit, never a part of one.
+ * mapping is a whole unit, never a part of one. Where the last part does not start
+ * its unit (block->askew) there are none: some kernels (7.3) map, for a page that a
+ * fault returns, all of its folio that lies in the VMA, and before that part there
+ * would be room for pages of others. Beyond the block's end there is none.
  *
  * Owns region->places and block->pieces, which is constant from its end of building
  * to its end.
@@ -63,77 +66,144 @@ struct buddy_block *buddy_scatter_piece(struct buddy_block *block, u64 page)
 }
 
 /*
- * The longest piece, of at most @rest pages, for which there is room; 0 where there
- * is none.
+ * Is there room for all of it, at this moment? A block that can never be had so
+ * takes nothing from others, not even for a moment.
  */
-static u32 next_pages(struct buddy_file *file, u32 rest, struct buddy_help *help)
+static bool has_room(const struct buddy_block *block, struct buddy_help *help)
 {
-	struct buddy_region *region = file->region;
-	u32 units, pages;
+	struct buddy_region *region = block->region;
+	u32 units = buddy_block_units(block), rest = buddy_block_tail(block);
+	bool room;
 
 	spin_lock(&region->lock);
-	units = buddy_core_largest(&region->core);
-	if (rest >= BUDDY_UNIT_PAGES)
-		pages = min(units, rest / BUDDY_UNIT_PAGES) * BUDDY_UNIT_PAGES;
-	else
-		pages = units ? rest : min(buddy_arena_largest(file), rest);
+	room = region->core.free >= units + !!rest ||
+	       (region->core.free == units && block->owner->private >= rest);
 	help->looks = region->looks;
+	spin_unlock(&region->lock);
+	return room;
+}
+
+/*
+ * How long the next piece can be, for @rest pages that are left, and how it is to be
+ * aligned; 0 where there is no room.
+ */
+static u32 next_pages(const struct buddy_block *block, u32 rest, u32 *align)
+{
+	struct buddy_region *region = block->region;
+	u32 units, pages;
+
+	*align = 0;
+	spin_lock(&region->lock);
+	units = buddy_core_largest(&region->core);
+	if (rest >= BUDDY_UNIT_PAGES) {
+		pages = min(units, rest / BUDDY_UNIT_PAGES) * BUDDY_UNIT_PAGES;
+	} else if (units) {
+		pages = rest;
+		/* at the start of its unit: see block->askew */
+		if (buddy_block_units(block))
+			*align = BUDDY_UNIT_PAGES;
+	} else {
+		pages = min(buddy_arena_largest(block->owner), rest);
+	}
 	spin_unlock(&region->lock);
 	return pages;
 }
 
-/* Return: a piece with a place, in block->pieces; -ENOMEM, -EINTR. */
+/*
+ * Return: a piece with a place, in block->pieces; -EAGAIN where others took what
+ * there was; -ENOMEM of the kernel; -EINTR.
+ */
 static struct buddy_block *piece_alloc(struct buddy_block *block, u32 done)
 {
-	struct buddy_file *file = block->owner;
-	struct buddy_block *piece = buddy_block_new(file, 0);
-	struct buddy_help help = { 0 };
-	int helped = 1;
-	long err;
+	struct buddy_block *piece = buddy_block_new(block->owner, 0);
+	struct buddy_help unused = { 0 };
+	long err = -ENOMEM;
+	u32 align;
 
 	if (!piece)
 		return ERR_PTR(-ENOMEM);
 	piece->alias = block->first + done;
-	while (helped > 0) {
-		piece->pages = next_pages(file, block->pages - done, &help);
-		err = piece->pages ? buddy_block_place(piece, 0, &help) : -ENOMEM;
-		if (!err) {
-			rb_add(&piece->sibling, &block->pieces, is_before);
-			return piece;
-		}
-		helped = err == -ENOMEM ? buddy_reclaim_help(file->region, &help) : 0;
-	}
-	kfree(piece);
-	return ERR_PTR(helped ?: -ENOMEM);
-}
-
-static int gather(struct buddy_block *block)
-{
-	struct buddy_block *piece;
-
-	for (u32 done = 0; done < block->pages; done += piece->pages) {
-		piece = piece_alloc(block, done);
-		if (IS_ERR(piece))
-			return PTR_ERR(piece);
-		block->tail = piece->tail;
+	/* A try fails where somebody was faster; then there is less, or nothing. */
+	while (err == -ENOMEM) {
+		piece->pages = next_pages(block, block->pages - done, &align);
 		if (fatal_signal_pending(current))
-			return -EINTR;
+			err = -EINTR;
+		else if (!piece->pages)
+			err = -EAGAIN;
+		else
+			err = buddy_block_place(piece, align, &unused);
 		cond_resched();
 	}
-	return 0;
+	if (!err) {
+		rb_add(&piece->sibling, &block->pieces, is_before);
+		return piece;
+	}
+	kfree(piece);
+	return ERR_PTR(err);
 }
 
-/* The pieces go their way back; the block itself is gone. */
-static void end_scattered(struct buddy_block *block)
+/* The pieces go their way back. */
+static void release(struct buddy_block *block)
 {
-	struct buddy_region *region = block->region;
 	struct buddy_block *piece, *next;
 
 	rbtree_postorder_for_each_entry_safe(piece, next, &block->pieces, sibling) {
 		buddy_reclaim_block(piece);
 		cond_resched();
 	}
-	ida_free(&region->places, block->first >> ilog2(place_pages(region)));
+	block->pieces = RB_ROOT;
+}
+
+static int gather(struct buddy_block *block)
+{
+	struct buddy_block *piece;
+
+	block->askew = false;
+	for (u32 done = 0; done < block->pages; done += piece->pages) {
+		piece = piece_alloc(block, done);
+		if (IS_ERR(piece)) {
+			release(block);
+			return PTR_ERR(piece);
+		}
+		block->tail = piece->tail;
+		block->askew |= piece->first % BUDDY_UNIT_PAGES;
+	}
+	return 0;
+}
+
+/* Gathers when there is room, and helps, with nothing in hand, while there is not. */
+static int gather_helped(struct buddy_block *block)
+{
+	struct buddy_help help = { 0 };
+	int err, helped;
+
+	for (;;) {
+		if (has_room(block, &help)) {
+			err = gather(block);
+			if (err != -EAGAIN)
+				return err;
+			continue;
+		}
+		helped = buddy_reclaim_help(block->region, &help);
+		if (helped <= 0)
+			return helped ?: -ENOMEM;
+	}
+}
+
+static u64 place_of(const struct buddy_region *region, int number)
+{
+	return (u64)number << ilog2(place_pages(region));
+}
+
+static int number_of(const struct buddy_block *block)
+{
+	return block->first >> ilog2(place_pages(block->region));
+}
+
+static void end_scattered(struct buddy_block *block)
+{
+	release(block);
+	ida_free(&block->region->places, number_of(block));
 	kfree(block);
 }
 
@@ -148,13 +218,13 @@ static struct buddy_block *alloc_scattered(struct buddy_block *block)
 		kfree(block);
 		return ERR_PTR(-ENOMEM);
 	}
-	block->first = (u64)number << ilog2(place_pages(region));
-	err = gather(block);
+	block->first = place_of(region, number);
+	err = gather_helped(block);
 	spin_lock(&region->lock);
-	if (err)
-		region->fails++;
-	else
+	if (!err)
 		buddy_block_index(block);
+	else if (err == -ENOMEM)
+		region->fails++;
 	spin_unlock(&region->lock);
 	if (!err)
 		return block;
@@ -176,12 +246,12 @@ static struct buddy_block *alloc_scattered(struct buddy_block *block)
 struct buddy_block *buddy_scatter_alloc(struct buddy_file *file, u32 pages)
 {
 	struct buddy_block *block = buddy_block_new(file, pages);
-	struct buddy_help help = { 0 };
+	struct buddy_help unused = { 0 };
 	long err;
 
 	if (!block)
 		return ERR_PTR(-ENOMEM);
-	err = buddy_block_place(block, 0, &help);
+	err = buddy_block_place(block, 0, &unused);
 	return err ? alloc_scattered(block) : block;
 }
 

@@ -4,6 +4,7 @@
  * and the module.
  */
 #define _GNU_SOURCE
+#include <pthread.h>
 #include <signal.h>
 #include <sys/uio.h>
 
@@ -293,6 +294,139 @@ static void parts(void)
 	fence_down();
 }
 
+/*
+ * The rest lies behind another block in a unit, or in several places there, and the
+ * mapping is moved to where huge entries do not fit: no page of the other one shows.
+ * Kernel 7.3 maps more than the page that a fault asks for.
+ */
+static void nothing_of_others(void)
+{
+	struct buddy_alloc a, mine;
+	char *p, *q, *room;
+
+	fence_up();
+	room = mmap(NULL, region, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	room += UNIT - (uintptr_t)room % UNIT;
+	for (uint64_t in_front = PAGE; in_front <= MIB; in_front *= 4) {
+		/* a unit for it, and none for the rest of the other */
+		expect_eq(alloc_block(fd, in_front, &mine), 0);
+		q = map_block(fd, &mine);
+		fill(q, 0x5a, in_front);
+		expect_eq(scatter(fd, region / 2 - UNIT + MIB, &a), 0);
+		for (uint64_t shift = 0; shift < UNIT; shift += in_front) {
+			bool other = false;
+
+			p = map_block(fd, &a);
+			p = mremap(p, a.out_length, a.out_length,
+				   MREMAP_MAYMOVE | MREMAP_FIXED, room + shift);
+			expect(p != MAP_FAILED);
+			p[region / 2 - UNIT + 5 * PAGE] = 1;
+			for (uint64_t at = 0; at < a.out_length; at += PAGE)
+				other |= p[at] == 0x5a;
+			expect(!other);
+			munmap(p, a.out_length);
+			if (tap_failures)
+				break;
+		}
+		munmap(q, in_front);
+		expect_eq(free_block(fd, a.out_handle), 0);
+		expect_eq(free_block(fd, mine.out_handle), 0);
+		expect(wait_free(fd, region / 2, 20));
+	}
+	munmap(room, region - UNIT);
+	fence_down();
+}
+
+static volatile bool churn_on;
+
+/* Takes and frees the one node of 8 units that is free. */
+static void *churn(void *arg)
+{
+	int own = device_open();
+
+	(void)arg;
+	while (churn_on) {
+		struct buddy_alloc a;
+
+		if (!alloc_block(own, 8 * UNIT, &a))
+			free_block(own, a.out_handle);
+	}
+	close(own);
+	return NULL;
+}
+
+/* What it was about to take, others take first; there always is enough else. */
+static void in_a_crowd(void)
+{
+	enum { THREADS = 2 };
+	uint64_t length = region / 2 - 6 * UNIT;
+	pthread_t threads[THREADS];
+	struct buddy_alloc a;
+	double end = now() + 3;
+	int failed = 0;
+
+	fence_up();
+	for (int i = 1; i < 8; i += 2)
+		expect_eq(free_block(fd, fence[i].out_handle), 0);
+	churn_on = true;
+	for (int i = 0; i < THREADS; i++)
+		expect(!pthread_create(&threads[i], NULL, churn, NULL));
+	while (now() < end) {
+		if (scatter(fd, length, &a))
+			failed++;
+		else
+			expect_eq(free_block(fd, a.out_handle), 0);
+	}
+	expect_eq(failed, 0);
+	churn_on = false;
+	for (int i = 0; i < THREADS; i++)
+		pthread_join(threads[i], NULL);
+	for (int i = 1; i < 8; i += 2) {
+		char *p;
+
+		expect_eq(alloc_block(fd, UNIT, &fence[i]), 0);
+		p = map_block(fd, &fence[i]);
+		stamp(p, UNIT, (uint64_t)i);
+		munmap(p, UNIT);
+	}
+	fence_down();
+}
+
+static void *want_too_much(void *arg)
+{
+	int own = device_open();
+	struct buddy_alloc a;
+
+	(void)arg;
+	while (churn_on)
+		expect_eq(scatter(own, region, &a), -ENOMEM);
+	close(own);
+	return NULL;
+}
+
+/* Who asks for what cannot be had takes nothing from others meanwhile. */
+static void too_much_harms_nobody(void)
+{
+	double end = now() + 2;
+	struct buddy_alloc a;
+	pthread_t thread;
+	int failed = 0;
+
+	fence_up();
+	churn_on = true;
+	expect(!pthread_create(&thread, NULL, want_too_much, NULL));
+	while (now() < end) {
+		if (alloc_block(fd, UNIT, &a))
+			failed++;
+		else
+			expect_eq(free_block(fd, a.out_handle), 0);
+	}
+	expect_eq(failed, 0);
+	churn_on = false;
+	pthread_join(thread, NULL);
+	fence_down();
+}
+
 /* Shared, and its owner's file closed: pieces have no owner that is gone. */
 static void outlives_its_file(void)
 {
@@ -439,6 +573,9 @@ int main(void)
 		{ "pieces of a page", crumbs },
 		{ "a neighbour of a piece comes back", neighbour_comes_back },
 		{ "mappings of parts", parts },
+		{ "no page of others shows", nothing_of_others },
+		{ "in a crowd", in_a_crowd },
+		{ "too much harms nobody", too_much_harms_nobody },
 		{ "it outlives its file", outlives_its_file },
 		{ "one piece in a pipe", one_piece_held },
 		{ "SIGKILL", killed },

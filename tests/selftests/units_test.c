@@ -260,6 +260,42 @@ static void faults_counted(void)
 	expect(wait_free(fd, region, 5));
 }
 
+/*
+ * So many mappings of a unit that dropping them all would keep others waiting: what
+ * is freed there waits until there are fewer. Only where units are folios.
+ */
+static void many_mappings(void)
+{
+	enum { MANY = 9000 };
+	struct buddy_info info = { .size = sizeof(info) };
+	struct buddy_alloc a, b;
+	char *p, *room;
+
+	expect_eq(call(fd, BUDDY_IOC_INFO, &info), 0);
+	expect_eq(alloc_block(fd, 2 * PAGE, &a), 0);
+	expect_eq(alloc_block(fd, 20 * PAGE, &b), 0);
+	room = mmap(NULL, 2 * MANY * PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1,
+		    0);
+	for (size_t i = 0; i < MANY; i++)
+		if (mmap(room + 2 * i * PAGE, PAGE, PROT_READ, MAP_SHARED | MAP_FIXED,
+			 fd, (off_t)a.out_offset) == MAP_FAILED)
+			expect(!"a mapping");
+	p = map_block(fd, &b);
+	fill(p, 1, b.out_length);
+	munmap(p, b.out_length);
+	expect_eq(free_block(fd, b.out_handle), 0);
+	usleep(100000);
+	expect_eq(get_stats(fd).out_quarantined,
+		  info.out_features & BUDDY_FEATURE_HUGE ? b.out_length : 0);
+	munmap(room, 2 * MANY * PAGE / 4);
+	for (int i = 0; i < 300 && get_stats(fd).out_quarantined; i++)
+		usleep(10000);
+	expect_eq(get_stats(fd).out_quarantined, 0);
+	munmap(room, 2 * MANY * PAGE);
+	expect_eq(free_block(fd, a.out_handle), 0);
+	expect(wait_free(fd, region, 5));
+}
+
 int main(void)
 {
 	static const struct tap_case cases[] = {
@@ -271,6 +307,7 @@ int main(void)
 		{ "one fault maps 2 MiB", one_fault_maps_all },
 		{ "MAP_FIXED at a misaligned address", misaligned },
 		{ "faults counted: one a 2 MiB, one a small block", faults_counted },
+		{ "very many mappings of a unit", many_mappings },
 	};
 
 	return run_cases(cases, TAP_COUNT(cases), &fd, &region);

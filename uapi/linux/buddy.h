@@ -59,7 +59,13 @@
  *
  * A block is mapped at its out_offset, whole or in part. mmap() at offset 0 needs
  * no ALLOC: it allocates a block of the mapping's length, which has no handle and
- * is freed when the last part of the mapping is gone.
+ * is freed when the last part of the mapping is gone. Where memory is on its way
+ * back, that mmap() waits for it while no other thread of the process can map or
+ * unmap; ALLOC waits without that.
+ *
+ * The pages have no address space of their own. So a futex that is shared between
+ * processes (PTHREAD_PROCESS_SHARED, sem_init() with pshared) gives EFAULT in a
+ * block: keep these in a memfd beside it. Futexes of one process work.
  *
  * DOC: Life of a block
  *
@@ -292,6 +298,11 @@ struct buddy_extents {
  * It keeps the block until its last copy is closed and unmapped, whatever
  * becomes of the handle and of the process that shared it. What was shared
  * cannot be called back.
+ *
+ * What a block has beyond a multiple of 2 MiB shares a unit of 2 MiB with small
+ * blocks of the file that allocated it. Who gets the descriptor can delay the return
+ * of these, by pinning pages there: share multiples of 2 MiB with those whom you do
+ * not trust in this.
  */
 struct buddy_share {
 	__u32 size;

@@ -21,6 +21,7 @@
 #include <sys/uio.h>
 
 #include "harness.h"
+#include "peer/peer.h"
 #include "rnd.h"
 
 #define HOLDERS	4
@@ -265,8 +266,42 @@ static void in_part(struct hold *h)
 	}
 }
 
+/*
+ * A device has a part pinned, for long, and writes it after the block is freed: to
+ * whose pages?
+ */
+static void by_a_device(struct hold *h)
+{
+	uint64_t pages = h->length / PAGE, first = rnd() % pages;
+	struct peer_pin pin = {
+		.address = (uintptr_t)h->p + first * PAGE,
+		.length = PAGE * (1 + rnd() % (pages - first)),
+		.flags = PEER_WRITE | PEER_LONGTERM,
+	};
+	struct peer_range range = { .length = pin.length, .word = h->stamp + 2 };
+	int device = open("/dev/buddy_peer", O_RDWR | O_CLOEXEC);
+
+	if (device < 0) {
+		let_go(h);
+		return;
+	}
+	if (call(device, PEER_PIN, &pin))
+		_exit(1);
+	let_go(h);
+	usleep((unsigned int)(rnd() % 20000));
+	if (call(device, PEER_FILL, &range))
+		_exit(1);
+	usleep((unsigned int)(rnd() % 5000));
+	if (call(device, PEER_CHECK, &range))
+		_exit(1);
+	if (range.out_bad)
+		early("a page changed that a device has pinned", h->length);
+	close(device);
+}
+
 static void (*const actions[])(struct hold *) = {
 	in_a_pipe, during_a_read, during_a_write, in_a_child, in_part, trimmed, shared,
+	by_a_device,
 };
 
 #define ACTIONS (sizeof(actions) / sizeof(actions[0]))
@@ -386,6 +421,7 @@ int main(int argc, char **argv)
 {
 	static const char *const names[ACTIONS] = {
 		"pipe", "read", "write", "child", "part", "trim", "share",
+		"device",
 	};
 	int seconds = argc > 1 ? atoi(argv[1]) : 30;
 	uint64_t kills;

@@ -165,11 +165,27 @@ static void wrong_requests(void)
 	expect(!b);
 	expect_eq(buddy_block_alloc(dev, 1, 3, 0, &b), -EINVAL);
 	expect_eq(buddy_block_alloc(dev, 1, 2ull << 30, 0, &b), -EINVAL);
-	expect_eq(buddy_block_alloc(dev, 1, 0, 2, &b), -EINVAL);
+	expect_eq(buddy_block_alloc(dev, 1, 0, 1u << 31, &b), -EINVAL);
+	expect_eq(buddy_block_alloc(dev, 1, 4096, BUDDY_ALLOC_SCATTER, &b), -EINVAL);
+	expect_eq(buddy_block_alloc(dev, 1, 0, BUDDY_ALLOC_SCATTER | BUDDY_ALLOC_POW2,
+				    &b), -EINVAL);
 	expect_eq(buddy_block_alloc(dev, region() + 1, 0, 0, &b), -EFBIG);
 	expect_eq(buddy_block_alloc(dev, UINT64_MAX, 0, 0, &b), -EFBIG);
 	expect_eq(buddy_block_alloc(dev, UINT64_MAX, 0, BUDDY_ALLOC_POW2, &b),
 		  -EFBIG);
+}
+
+/* Either backend takes the flag; one range is as good as several. */
+static void scatter(void)
+{
+	struct buddy_block *b;
+	void *p;
+
+	expect_eq(buddy_block_alloc(dev, 9 * KIB, 0, BUDDY_ALLOC_SCATTER, &b), 0);
+	expect_eq(buddy_block_length(b), 12 * KIB);
+	expect_eq(buddy_block_map(b, &p), 0);
+	memset(p, 1, 12 * KIB);
+	expect_eq(buddy_block_free(b), 0);
 }
 
 static void power_of_two(void)
@@ -329,6 +345,7 @@ int main(int argc, char **argv)
 		{ "what was freed is zero again", zero_again },
 		{ "wrong requests", wrong_requests },
 		{ "power of two", power_of_two },
+		{ "scatter", scatter },
 		{ "no memory explains itself", shortage },
 		{ "extents", extents },
 		{ "after fork", after_fork },

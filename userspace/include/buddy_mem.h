@@ -100,7 +100,7 @@ int buddy_dev_extents(struct buddy_dev *dev, uint64_t *start,
  * @dev: the device
  * @length: bytes, rounded up to the granule
  * @align: 0 or a power of two
- * @flags: BUDDY_ALLOC_POW2 or 0
+ * @flags: BUDDY_ALLOC_POW2, BUDDY_ALLOC_SCATTER or 0
  * @block: the block
  *
  * Return: 0; -EINVAL, -EFBIG, -ENOMEM, -EINTR as in linux/buddy.h.

@@ -72,7 +72,11 @@ static int do_alloc(struct process_dev *p, struct buddy_alloc *alloc)
 	long first;
 	int err;
 
-	if (alloc->flags & ~BUDDY_ALLOC_POW2 || alloc->reserved)
+	if (alloc->flags & ~(BUDDY_ALLOC_POW2 | BUDDY_ALLOC_SCATTER) ||
+	    alloc->reserved)
+		return -EINVAL;
+	/* Nothing here is contiguous but in the mapping, and there in one range. */
+	if (alloc->flags & BUDDY_ALLOC_SCATTER && (request.pow2 || request.align))
 		return -EINVAL;
 	err = buddy_request_check(&request);
 	if (err)

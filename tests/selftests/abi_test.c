@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 /*
- * abi_test.c - every wrong call of /dev/buddy, one fault at a time, with its
- * exact errno; and the good calls beside them. Needs root and the module.
+ * abi_test.c - every wrong ioctl of /dev/buddy, one fault at a time, with its
+ * exact errno; and the good ones beside them. Those of mmap() are in units_test.c.
+ * Needs root and the module.
  */
 #define _GNU_SOURCE
 #include <grp.h>
@@ -360,109 +361,6 @@ static void extents(void)
 	expect_eq(call(fd, BUDDY_IOC_EXTENTS, &x), -EFAULT);
 }
 
-static int try_mmap(int file, size_t length, int prot, int flags, uint64_t offset)
-{
-	void *p = mmap(NULL, length, prot, flags, file, (off_t)offset);
-
-	if (p == MAP_FAILED)
-		return -errno;
-	munmap(p, length);
-	return 0;
-}
-
-static void mmap_bad(void)
-{
-	const int rw = PROT_READ | PROT_WRITE;
-	int other = device_open(), ro = open("/dev/buddy", O_RDONLY);
-	struct buddy_alloc a, neighbour;
-	uint64_t at;
-
-	expect_eq(alloc_block(fd, 4 * PAGE, &a), 0);
-	expect_eq(alloc_block(fd, 4 * PAGE, &neighbour), 0);
-	at = a.out_offset;
-	expect_eq(try_mmap(fd, 4 * PAGE, rw, MAP_SHARED, at), 0);
-	expect_eq(try_mmap(fd, 2 * PAGE, rw, MAP_SHARED, at + PAGE), 0);
-	expect_eq(try_mmap(fd, PAGE, rw, MAP_SHARED, at + 3 * PAGE), 0);
-
-	expect_eq(try_mmap(fd, 4 * PAGE, rw, MAP_PRIVATE, at), -EINVAL);
-	expect_eq(try_mmap(fd, 4 * PAGE, PROT_READ, MAP_PRIVATE, at), -EINVAL);
-	expect_eq(try_mmap(fd, 4 * PAGE, rw | PROT_EXEC, MAP_SHARED, at), -EACCES);
-	expect_eq(try_mmap(fd, 5 * PAGE, rw, MAP_SHARED, at), -ENXIO);
-	expect_eq(try_mmap(fd, 8 * PAGE, rw, MAP_SHARED, at), -ENXIO);
-	expect_eq(try_mmap(fd, 4 * PAGE, rw, MAP_SHARED, at + PAGE), -ENXIO);
-	expect_eq(try_mmap(fd, 1ul << 40, rw, MAP_SHARED, at), -ENXIO);
-	expect_eq(try_mmap(fd, PAGE, rw, MAP_SHARED, PAGE), -ENXIO);
-	expect_eq(try_mmap(fd, PAGE, rw, MAP_SHARED, at + 64 * MIB), -ENXIO);
-	expect_eq(try_mmap(fd, PAGE, rw, MAP_SHARED, at + (1ull << 45)), -ENXIO);
-	expect_eq(try_mmap(fd, PAGE, rw, MAP_SHARED, INT64_MAX & ~(PAGE - 1)),
-		  -ENXIO);
-	expect_eq(try_mmap(other, 4 * PAGE, rw, MAP_SHARED, at), -ENXIO);
-	expect_eq(try_mmap(ro, 4 * PAGE, rw, MAP_SHARED, at), -EACCES);
-	expect_eq(try_mmap(ro, 4 * PAGE, PROT_READ, MAP_SHARED, at), -ENXIO);
-
-	expect_eq(free_block(fd, a.out_handle), 0);
-	expect_eq(try_mmap(fd, 4 * PAGE, rw, MAP_SHARED, at), -ENXIO);
-	expect_eq(free_block(fd, neighbour.out_handle), 0);
-	close(other);
-	close(ro);
-}
-
-/* mmap at offset 0 allocates; wrong calls as elsewhere. */
-static void mmap_zero_bad(void)
-{
-	const int rw = PROT_READ | PROT_WRITE;
-	struct buddy_stats before = get_stats(fd);
-	int ro = open("/dev/buddy", O_RDONLY);
-	struct buddy_alloc a;
-
-	expect_eq(try_mmap(fd, PAGE, rw, MAP_SHARED, 0), 0);
-	expect_eq(try_mmap(fd, PAGE, rw, MAP_PRIVATE, 0), -EINVAL);
-	expect_eq(try_mmap(fd, PAGE, rw | PROT_EXEC, MAP_SHARED, 0), -EACCES);
-	expect_eq(try_mmap(ro, PAGE, PROT_READ, MAP_SHARED, 0), -EACCES);
-	expect_eq(try_mmap(fd, before.out_region + PAGE, rw, MAP_SHARED, 0), -ENOMEM);
-	expect_eq(try_mmap(fd, 1ul << 46, rw, MAP_SHARED, 0), -ENOMEM);
-	expect_eq(alloc_block(fd, before.out_region, &a), 0);
-	expect_eq(try_mmap(fd, PAGE, rw, MAP_SHARED, 0), -ENOMEM);
-	expect_eq(free_block(fd, a.out_handle), 0);
-	expect(wait_free(fd, before.out_free, 5));
-	close(ro);
-}
-
-static void no_exec_later(void)
-{
-	struct buddy_alloc a;
-	void *p;
-
-	expect_eq(alloc_block(fd, PAGE, &a), 0);
-	p = map_block(fd, &a);
-	expect(p != MAP_FAILED);
-	expect(mprotect(p, PAGE, PROT_READ | PROT_EXEC) && errno == EACCES);
-	expect(mprotect(p, PAGE, PROT_READ) == 0);
-	expect(mremap(p, PAGE, 2 * PAGE, MREMAP_MAYMOVE) == MAP_FAILED &&
-	       errno == EFAULT);
-	munmap(p, PAGE);
-	expect_eq(free_block(fd, a.out_handle), 0);
-}
-
-static void no_memory(void)
-{
-	uint64_t region = get_stats(fd).out_region;
-	struct buddy_alloc all, a;
-
-	expect_eq(alloc_block(fd, region - PAGE, &all), 0);
-	expect_eq(alloc_block(fd, 2 * PAGE, &a), -ENOMEM);
-	expect_eq(a.out_free, PAGE);
-	expect_eq(a.out_largest, PAGE);
-	expect_eq(a.out_returning, 0);
-	expect_eq(a.out_handle, 0);
-	expect_eq(a.out_offset, 0);
-	expect_eq(get_stats(fd).out_fragmentation, 0);
-	expect_eq(free_block(fd, all.out_handle), 0);
-	/* what is on its way back is waited for */
-	expect_eq(alloc_block(fd, region, &a), 0);
-	expect_eq(free_block(fd, a.out_handle), 0);
-}
-
 static void no_permission(void)
 {
 	int status;
@@ -513,10 +411,6 @@ int main(void)
 		{ "a file that is not open for writing", read_only_file },
 		{ "STATS: flags", stats_bad },
 		{ "EXTENTS tile the region", extents },
-		{ "mmap: bad offset, length, protection, MAP_PRIVATE", mmap_bad },
-		{ "mmap at offset 0: wrong calls", mmap_zero_bad },
-		{ "a mapping cannot become executable or grow", no_exec_later },
-		{ "no memory explains itself", no_memory },
 		{ "no permission", no_permission },
 		{ "random structs", random_bytes },
 	};

@@ -5,7 +5,6 @@
  * the kernel holds pages. Needs root and the module.
  */
 #define _GNU_SOURCE
-#include <pthread.h>
 #include <signal.h>
 #include <sys/uio.h>
 
@@ -392,96 +391,6 @@ static void memory_calls(void)
 	expect(wait_free(fd, region, 5));
 }
 
-/*
- * What was freed before is waited for, however much others free meanwhile. The
- * other process churns in a unit that it keeps, out of the way.
- */
-static void no_spurious_shortage(void)
-{
-	uint64_t most = region / 2;
-	struct buddy_alloc a;
-	int ready[2], status;
-	char *p, c;
-	pid_t pid;
-
-	expect(!pipe(ready));
-	expect_eq(alloc_block(fd, most, &a), 0);
-	pid = fork();
-	if (!pid) {
-		int own = device_open();
-		struct buddy_alloc keep, b;
-
-		if (alloc_block(own, PAGE, &keep) || write(ready[1], "x", 1) != 1)
-			_exit(1);
-		while (!alloc_block(own, PAGE, &b) && !free_block(own, b.out_handle))
-			;
-		_exit(2);
-	}
-	expect_eq(read(ready[0], &c, 1), 1);
-	for (int i = 0; i < 20; i++) {
-		p = map_block(fd, &a);
-		p[0] = 1;
-		munmap(p, most);
-		expect_eq(free_block(fd, a.out_handle), 0);
-		/* let the worker have it */
-		usleep((unsigned int)i * 500);
-		expect_eq(alloc_block(fd, most, &a), 0);
-	}
-	kill(pid, SIGKILL);
-	waitpid(pid, &status, 0);
-	expect(WIFSIGNALED(status));
-	expect_eq(free_block(fd, a.out_handle), 0);
-	expect(wait_free(fd, region, 20));
-	close(ready[0]);
-	close(ready[1]);
-}
-
-static volatile bool churn_on;
-static uint64_t churn_failures;
-
-static void *churn(void *arg)
-{
-	const size_t length = 4 * MIB;
-	int own = device_open();
-
-	(void)arg;
-	while (churn_on) {
-		char *p = mmap(NULL, length, PROT_READ | PROT_WRITE, MAP_SHARED, own, 0);
-
-		if (p == MAP_FAILED) {
-			__atomic_add_fetch(&churn_failures, 1, __ATOMIC_RELAXED);
-			continue;
-		}
-		p[length / 2] = 1;
-		munmap(p, length);
-	}
-	close(own);
-	return NULL;
-}
-
-/*
- * All together never want more than there is, and it is never in crumbs: but what is
- * free is always on its way back, and others take it when it arrives.
- */
-static void no_shortage_in_a_crowd(void)
-{
-	enum { THREADS = 10 };
-	pthread_t threads[THREADS];
-	struct buddy_alloc a;
-
-	expect_eq(alloc_block(fd, region - THREADS * 4 * MIB, &a), 0);
-	churn_on = true;
-	for (int i = 0; i < THREADS; i++)
-		expect(!pthread_create(&threads[i], NULL, churn, NULL));
-	usleep(3000000);
-	churn_on = false;
-	for (int i = 0; i < THREADS; i++)
-		pthread_join(threads[i], NULL);
-	expect_eq(churn_failures, 0);
-	expect_eq(free_block(fd, a.out_handle), 0);
-	expect(wait_free(fd, region, 20));
-}
-
 /* The opener is gone, a child has the file: no pid, which may be another's. */
 static void pid_of_the_dead(void)
 {
@@ -537,8 +446,6 @@ int main(void)
 		{ "SCM_RIGHTS", passed },
 		{ "pages in a pipe: quarantine", quarantine },
 		{ "an allocation empties the quarantine itself", quarantine_helped },
-		{ "no ENOMEM while the memory is on its way back", no_spurious_shortage },
-		{ "nor where others take what comes back", no_shortage_in_a_crowd },
 		{ "no pid of a process that is gone", pid_of_the_dead },
 		{ "O_DIRECT out of and into a block", direct_io },
 		{ "process_vm_readv", vm_readv },

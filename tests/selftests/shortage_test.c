@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: MIT
+/*
+ * shortage_test.c - ENOMEM: what it says, and that it does not come while enough is
+ * on its way back. Needs root and the module.
+ */
+#define _GNU_SOURCE
+#include <pthread.h>
+#include <signal.h>
+
+#include "harness.h"
+
+static int fd;
+static uint64_t region;
+
+static void no_memory(void)
+{
+	struct buddy_alloc all, a;
+
+	expect_eq(alloc_block(fd, region - PAGE, &all), 0);
+	expect_eq(alloc_block(fd, 2 * PAGE, &a), -ENOMEM);
+	expect_eq(a.out_free, PAGE);
+	expect_eq(a.out_largest, PAGE);
+	expect_eq(a.out_returning, 0);
+	expect_eq(a.out_handle, 0);
+	expect_eq(a.out_offset, 0);
+	expect_eq(get_stats(fd).out_fragmentation, 0);
+	expect_eq(free_block(fd, all.out_handle), 0);
+	/* what is on its way back is waited for */
+	expect_eq(alloc_block(fd, region, &a), 0);
+	expect_eq(free_block(fd, a.out_handle), 0);
+}
+
+/*
+ * What was freed before is waited for, however much others free meanwhile. The
+ * other process churns in a unit that it keeps, out of the way.
+ */
+static void no_spurious_shortage(void)
+{
+	uint64_t most = region / 2;
+	struct buddy_alloc a;
+	int ready[2], status;
+	char *p, c;
+	pid_t pid;
+
+	expect(!pipe(ready));
+	expect_eq(alloc_block(fd, most, &a), 0);
+	pid = fork();
+	if (!pid) {
+		int own = device_open();
+		struct buddy_alloc keep, b;
+
+		if (alloc_block(own, PAGE, &keep) || write(ready[1], "x", 1) != 1)
+			_exit(1);
+		while (!alloc_block(own, PAGE, &b) && !free_block(own, b.out_handle))
+			;
+		_exit(2);
+	}
+	expect_eq(read(ready[0], &c, 1), 1);
+	for (int i = 0; i < 20; i++) {
+		p = map_block(fd, &a);
+		p[0] = 1;
+		munmap(p, most);
+		expect_eq(free_block(fd, a.out_handle), 0);
+		/* let the worker have it */
+		usleep((unsigned int)i * 500);
+		expect_eq(alloc_block(fd, most, &a), 0);
+	}
+	kill(pid, SIGKILL);
+	waitpid(pid, &status, 0);
+	expect(WIFSIGNALED(status));
+	expect_eq(free_block(fd, a.out_handle), 0);
+	expect(wait_free(fd, region, 20));
+	close(ready[0]);
+	close(ready[1]);
+}
+
+static volatile bool churn_on;
+static uint64_t churn_failures;
+
+static void *churn(void *arg)
+{
+	const size_t length = 4 * MIB;
+	int own = device_open();
+
+	(void)arg;
+	while (churn_on) {
+		char *p = mmap(NULL, length, PROT_READ | PROT_WRITE, MAP_SHARED, own, 0);
+
+		if (p == MAP_FAILED) {
+			__atomic_add_fetch(&churn_failures, 1, __ATOMIC_RELAXED);
+			continue;
+		}
+		p[length / 2] = 1;
+		munmap(p, length);
+	}
+	close(own);
+	return NULL;
+}
+
+/*
+ * All together never want more than there is, and it is never in crumbs: but what is
+ * free is always on its way back, and others take it when it arrives.
+ */
+static void no_shortage_in_a_crowd(void)
+{
+	enum { THREADS = 10 };
+	pthread_t threads[THREADS];
+	struct buddy_alloc a;
+
+	expect_eq(alloc_block(fd, region - THREADS * 4 * MIB, &a), 0);
+	churn_on = true;
+	for (int i = 0; i < THREADS; i++)
+		expect(!pthread_create(&threads[i], NULL, churn, NULL));
+	usleep(3000000);
+	churn_on = false;
+	for (int i = 0; i < THREADS; i++)
+		pthread_join(threads[i], NULL);
+	expect_eq(churn_failures, 0);
+	expect_eq(free_block(fd, a.out_handle), 0);
+	expect(wait_free(fd, region, 20));
+}
+
+int main(void)
+{
+	static const struct tap_case cases[] = {
+		{ "no memory explains itself", no_memory },
+		{ "no ENOMEM while the memory is on its way back", no_spurious_shortage },
+		{ "nor where others take what comes back", no_shortage_in_a_crowd },
+	};
+
+	return run_cases(cases, TAP_COUNT(cases), &fd, &region);
+}

@@ -22,6 +22,7 @@ help:
 	@echo 'make test-core  the quick ones on this machine (seconds)'
 	@echo 'make test-vm    the ones that need the module, in a VM'
 	@echo 'make bench-core instructions per operation of the tree, with ceilings'
+	@echo 'make bench-device  what ALLOC and FREE cost, by length, in a VM'
 	@echo 'make fuzz-core  libFuzzer on the tree, SECONDS=60'
 	@echo 'make            the userspace, in build/'
 	@echo 'make module     buddy_mem.ko for KVER=$$(uname -r)'

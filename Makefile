@@ -21,6 +21,7 @@ help:
 	@echo 'make test       every test; the last line is N passed, N failed, N skipped'
 	@echo 'make test-core  the quick ones on this machine (seconds)'
 	@echo 'make test-vm    the ones that need the module, in a VM'
+	@echo 'make test-debug on a kernel with checkers, built once (10 min); test-all: every test'
 	@echo 'make bench-core instructions per operation of the tree, with ceilings'
 	@echo 'make bench-device  what ALLOC and FREE cost, by length, in a VM'
 	@echo 'make fuzz-core  libFuzzer on the tree, SECONDS=60'

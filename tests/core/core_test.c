@@ -5,8 +5,10 @@
  * Also the run from which 100 % line and branch coverage of module/core is
  * demanded (tests/core/coverage).
  */
+#ifndef __KERNEL__
 #include <stdlib.h>
 #include <string.h>
+#endif
 
 #include "buddy_core.h"
 #include "tap.h"
@@ -541,34 +543,36 @@ static void damage_of_the_tiling(void)
 	expect_damage("blocks and free nodes do not tile the tree");
 }
 
+static const struct tap_case core_cases[] = {
+	{ "metadata size is a pure function with bounds", sizing },
+	{ "a new tree is all free", empty_tree },
+	{ "a tree of one granule", one_granule },
+	{ "trees of any size serve every granule", odd_sizes },
+	{ "bad requests", bad_requests },
+	{ "best fit by order", placement },
+	{ "lowest offset first", lowest_first },
+	{ "exact sizes: the tail stays free", exact_sizes },
+	{ "alignment", alignment },
+	{ "sizes above the largest node", above_the_largest_node },
+	{ "bad frees are refused", bad_frees },
+	{ "bad frees of exact sizes are refused", bad_frees_of_cut_blocks },
+	{ "divide", division },
+	{ "join", joining },
+	{ "take", taking },
+	{ "every range", every_range },
+	{ "walk", walk },
+	{ "counters", counters },
+	{ "fragmentation index of large trees", fragmentation_of_large_trees },
+	{ "summaries", summaries },
+	{ "check() sees damaged slots", damage_of_slots },
+	{ "check() sees damaged nodes", damage_of_nodes },
+	{ "check() sees damaged counts and summaries", damage_of_counts },
+	{ "check() sees damaged tiling", damage_of_the_tiling },
+};
+
+#ifndef __KERNEL__
 int main(void)
 {
-	static const struct tap_case cases[] = {
-		{ "metadata size is a pure function with bounds", sizing },
-		{ "a new tree is all free", empty_tree },
-		{ "a tree of one granule", one_granule },
-		{ "trees of any size serve every granule", odd_sizes },
-		{ "bad requests", bad_requests },
-		{ "best fit by order", placement },
-		{ "lowest offset first", lowest_first },
-		{ "exact sizes: the tail stays free", exact_sizes },
-		{ "alignment", alignment },
-		{ "sizes above the largest node", above_the_largest_node },
-		{ "bad frees are refused", bad_frees },
-		{ "bad frees of exact sizes are refused", bad_frees_of_cut_blocks },
-		{ "divide", division },
-		{ "join", joining },
-		{ "take", taking },
-		{ "every range", every_range },
-		{ "walk", walk },
-		{ "counters", counters },
-		{ "fragmentation index of large trees", fragmentation_of_large_trees },
-		{ "summaries", summaries },
-		{ "check() sees damaged slots", damage_of_slots },
-		{ "check() sees damaged nodes", damage_of_nodes },
-		{ "check() sees damaged counts and summaries", damage_of_counts },
-		{ "check() sees damaged tiling", damage_of_the_tiling },
-	};
-
-	return tap_run(cases, TAP_COUNT(cases));
+	return tap_run(core_cases, TAP_COUNT(core_cases));
 }
+#endif

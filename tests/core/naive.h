@@ -10,8 +10,12 @@
 #ifndef NAIVE_H
 #define NAIVE_H
 
+#ifdef __KERNEL__
+#include <linux/types.h>
+#else
 #include <stdbool.h>
 #include <stdint.h>
+#endif
 
 #define NAIVE_MAX 128
 
@@ -41,10 +45,11 @@ static inline unsigned int naive_order(unsigned int size)
 
 static inline unsigned int naive_free_granules(const struct naive *n)
 {
-	naive_bits used = n->used;
+	unsigned int used = 0;
 
-	return n->granules - (unsigned int)__builtin_popcountll((uint64_t)used) -
-	       (unsigned int)__builtin_popcountll((uint64_t)(used >> 64));
+	for (naive_bits bits = n->used; bits; bits &= bits - 1)
+		used++;
+	return n->granules - used;
 }
 
 /* Bit i set: the node of this order at offset i lies in the tree and is free. */

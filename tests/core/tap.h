@@ -5,16 +5,58 @@
  * A test program is a table of cases; tap_run() runs each and prints "ok N -
  * name" or "not ok N - name". In a case, expect() records a failure with its
  * place and goes on; skip() ends the report of the case as skipped.
+ *
+ * In the kernel (tests/kunit) the same cases are KUnit's: TAP_SUITE() makes a suite
+ * of such a table.
  */
 #ifndef TAP_H
 #define TAP_H
-
-#include <stdio.h>
 
 struct tap_case {
 	const char *name;
 	void (*run)(void);
 };
+
+#ifdef __KERNEL__
+
+#include <kunit/test.h>
+
+static struct kunit *tap_test;	/* the one that runs */
+
+#define expect(cond)	KUNIT_EXPECT_TRUE(tap_test, cond)
+#define expect_eq(a, b)	KUNIT_EXPECT_EQ(tap_test, (long long)(a), (long long)(b))
+#define skip(why)							\
+	do {								\
+		kunit_mark_skipped(tap_test, why);			\
+		return;							\
+	} while (0)
+#define printf(...)	kunit_info(tap_test, __VA_ARGS__)
+#define tap_failures	(tap_test->status == KUNIT_FAILURE)
+
+static inline void tap_run_one(struct kunit *test)
+{
+	const struct tap_case *one = test->param_value;
+
+	tap_test = test;
+	one->run();
+}
+
+static inline void tap_name(const struct tap_case *one, char *name)
+{
+	strscpy(name, one->name, KUNIT_PARAM_DESC_SIZE);
+}
+
+/* The KUnit cases of a table, for struct kunit_suite.test_cases. */
+#define TAP_KUNIT(_cases)						\
+	KUNIT_ARRAY_PARAM(_cases, _cases, tap_name);			\
+	static struct kunit_case _cases##_kunit[] = {			\
+		KUNIT_CASE_PARAM(tap_run_one, _cases##_gen_params),	\
+		{}							\
+	}
+
+#else /* !__KERNEL__ */
+
+#include <stdio.h>
 
 static int tap_failures;
 static const char *tap_skip;
@@ -71,5 +113,7 @@ static inline int tap_run(const struct tap_case *cases, int count)
 }
 
 #define TAP_COUNT(cases) ((int)(sizeof(cases) / sizeof((cases)[0])))
+
+#endif /* !__KERNEL__ */
 
 #endif /* TAP_H */

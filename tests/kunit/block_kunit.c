@@ -1,0 +1,268 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * block_kunit.c - blocks in units and in parts of them: placed, resized, scattered
+ * and freed, in every order that is short enough to try, with all invariants after
+ * each step.
+ */
+#include <linux/mm.h>
+
+#include "tap.h"
+#include "world.h"
+
+#define HELD	3
+#define DEPTH	4
+
+static void expect_no_fault(u32 used)
+{
+	const char *why = world_fault(used);
+
+	if (why)
+		printf("%s\n", why);
+	expect(!why);
+}
+
+/*
+ * One sequence of DEPTH steps, told by the digits of @number: allocate one of the
+ * lengths, or free one of those held.
+ */
+static void run_sequence(u32 number, const u32 *lengths, u32 nr_lengths)
+{
+	struct buddy_block *held[DEPTH];
+	u32 nr = 0, used = 0;
+
+	for (int step = 0; step < DEPTH; step++) {
+		u32 digit = number % (nr_lengths + HELD);
+
+		number /= nr_lengths + HELD;
+		if (digit < nr_lengths) {
+			struct buddy_block *block =
+				buddy_block_alloc(world_file, lengths[digit], 0);
+
+			if (IS_ERR(block)) {
+				expect_eq(PTR_ERR(block), -ENOMEM);
+				continue;
+			}
+			expect_eq(block->pages, lengths[digit]);
+			expect_eq(block->first % min(roundup_pow_of_two(block->pages),
+						     4ul * BUDDY_UNIT_PAGES), 0);
+			held[nr++] = block;
+			used += block->pages;
+		} else if (digit - nr_lengths < nr) {
+			digit -= nr_lengths;
+			used -= held[digit]->pages;
+			buddy_block_put(held[digit]);
+			held[digit] = held[--nr];
+		}
+		expect_no_fault(used);
+	}
+	while (nr)
+		buddy_block_put(held[--nr]);
+	expect_eq(world_region->core.free, WORLD_UNITS);
+}
+
+static void every_short_sequence(void)
+{
+	static const u32 lengths[] = { 1, 200, 512, 513, 1536 + 7, 4 * 512 };
+	const u32 choices = ARRAY_SIZE(lengths) + HELD;
+	u32 sequences = 1;
+
+	for (int step = 0; step < DEPTH; step++)
+		sequences *= choices;
+	for (u32 number = 0; number < sequences && !tap_failures; number++) {
+		run_sequence(number, lengths, ARRAY_SIZE(lengths));
+		cond_resched();
+	}
+	printf("%u sequences\n", sequences);
+}
+
+/* A named block, as ALLOC makes it. */
+static u32 named_block(u32 pages)
+{
+	struct buddy_block *block;
+	u32 handle = 0;
+
+	expect_eq(buddy_handle_reserve(world_file, &handle), 0);
+	block = buddy_block_alloc(world_file, pages, 0);
+	if (IS_ERR(block)) {
+		buddy_handle_cancel(world_file, handle);
+		return 0;
+	}
+	buddy_handle_publish(world_file, handle, block);
+	return handle;
+}
+
+/* From every length to every other; half of them with a neighbour that is in the way. */
+static void every_resize(void)
+{
+	static const u32 lengths[] = {
+		1, 2, 3, 255, 511, 512, 513, 800, 1023, 1024, 1025, 2047, 2048, 2100,
+	};
+	u32 grown = 0;
+
+	for (u32 i = 0; i < ARRAY_SIZE(lengths) && !tap_failures; i++) {
+		for (u32 j = 0; j < ARRAY_SIZE(lengths); j++) {
+			u32 from = lengths[i], to = lengths[j];
+			u32 beside = (i + j) % 2 ? 1 + i : 0;
+			u32 handle = named_block(from);
+			u32 other = beside ? named_block(beside) : 0;
+			int err;
+
+			if (to <= from) {
+				expect_eq(buddy_block_grow(world_file, handle, to),
+					  to == from ? 0 : -EINVAL);
+				err = buddy_block_trim(world_file, handle, to);
+				expect_eq(err, 0);
+			} else {
+				expect_eq(buddy_block_trim(world_file, handle, to),
+					  -EINVAL);
+				err = buddy_block_grow(world_file, handle, to);
+				expect(!err || err == -ENOMEM || err == -EFBIG);
+				grown += !err;
+			}
+			expect_no_fault((err ? from : to) + beside);
+			expect_eq(buddy_handle_free(world_file, handle), 0);
+			if (beside)
+				expect_eq(buddy_handle_free(world_file, other), 0);
+			expect_no_fault(0);
+			cond_resched();
+		}
+	}
+	expect(grown > 40);
+	expect_eq(buddy_block_trim(world_file, 4711, 1), -ENOENT);
+	expect_eq(buddy_block_grow(world_file, 4711, 1), -ENOENT);
+}
+
+static void no_resize_of_what_is_referred_to(void)
+{
+	u32 handle = named_block(600);
+	struct buddy_block *block = buddy_handle_get(world_file, handle);
+
+	expect_eq(buddy_block_trim(world_file, handle, 1), -EBUSY);
+	expect_eq(buddy_block_grow(world_file, handle, 700), -EBUSY);
+	buddy_block_put(block);
+	expect_eq(buddy_block_trim(world_file, handle, 1), 0);
+	expect_eq(buddy_handle_free(world_file, handle), 0);
+}
+
+/* Every pattern of free and used units, and every length that could fit. */
+static void every_scatter(void)
+{
+	struct buddy_block *fence[WORLD_UNITS];
+	u32 scattered = 0;
+
+	for (u32 pattern = 0; pattern < 1u << WORLD_UNITS; pattern++) {
+		u32 room = WORLD_UNITS - hweight32(pattern);
+
+		for (int i = 0; i < WORLD_UNITS; i++)
+			fence[i] = buddy_block_alloc(world_file, BUDDY_UNIT_PAGES, 0);
+		for (int i = 0; i < WORLD_UNITS; i++)
+			if (!(pattern >> i & 1))
+				buddy_block_put(fence[i]);
+		for (u32 units = 1; units <= WORLD_UNITS; units++) {
+			u32 pages = units * BUDDY_UNIT_PAGES - units % 3;
+			struct buddy_block *block, *piece;
+			u32 at = 0;
+
+			block = buddy_scatter_alloc(world_file, pages);
+			expect_eq(IS_ERR(block), units > room);
+			if (IS_ERR(block))
+				continue;
+			scattered += buddy_block_is_scattered(block);
+			buddy_for_each_piece(piece, block)
+				at += piece->pages;
+			expect_eq(at, pages);
+			for (at = 0; buddy_block_is_scattered(block) && at < pages; at++) {
+				piece = buddy_scatter_piece(block, block->first + at);
+				if (block->first + at - piece->alias >= piece->pages)
+					expect(!"a page is in another piece");
+			}
+			expect_no_fault(pages + (WORLD_UNITS - room) * BUDDY_UNIT_PAGES);
+			buddy_block_put(block);
+		}
+		for (int i = 0; i < WORLD_UNITS; i++)
+			if (pattern >> i & 1)
+				buddy_block_put(fence[i]);
+		expect_no_fault(0);
+		cond_resched();
+	}
+	printf("%u scattered\n", scattered);
+	expect(scattered > 500);
+}
+
+static void handles(void)
+{
+	struct buddy_block *block = buddy_block_alloc(world_file, 1, 0);
+	u32 a = 0, b = 0;
+
+	expect_eq(buddy_handle_reserve(world_file, &a), 0);
+	expect(a > 0);
+	/* reserved is not there yet */
+	expect(!buddy_handle_get(world_file, a));
+	expect_eq(buddy_handle_free(world_file, a), -ENOENT);
+	buddy_handle_publish(world_file, a, block);
+	expect(buddy_handle_get(world_file, a) == block);
+	expect_eq(refcount_read(&block->refs), 2);
+	buddy_block_put(block);
+	/* and is not issued again at once */
+	expect_eq(buddy_handle_free(world_file, a), 0);
+	expect_eq(buddy_handle_free(world_file, a), -ENOENT);
+	expect_eq(buddy_handle_reserve(world_file, &b), 0);
+	expect(b != a);
+	buddy_handle_cancel(world_file, b);
+	/* the numbers end, and begin again with 1 */
+	world_file->next_handle = INT_MAX;
+	expect_eq(buddy_handle_reserve(world_file, &a), 0);
+	expect_eq(a, INT_MAX);
+	expect_eq(buddy_handle_reserve(world_file, &b), 0);
+	expect_eq(b, 1);
+	buddy_handle_cancel(world_file, a);
+	buddy_handle_cancel(world_file, b);
+	expect(!buddy_handle_get(world_file, 0));
+	expect(!buddy_handle_get(world_file, U32_MAX));
+}
+
+/* Only a named block of this file is found, and only within it. */
+static void finding(void)
+{
+	struct buddy_file *other = buddy_file_create(world_region);
+	u32 handle = named_block(700);
+	struct buddy_block *block = buddy_handle_get(world_file, handle);
+	u64 first = block->first;
+
+	for (u32 at = 0; at < 700; at += 100) {
+		expect(buddy_block_find(world_file, first + at, 700 - at) == block);
+		buddy_block_put(block);
+		expect(!buddy_block_find(world_file, first + at, 701 - at));
+		expect(!buddy_block_find(other, first + at, 1));
+	}
+	expect(!buddy_block_find(world_file, first + 700, 1));
+	expect(!buddy_block_find(world_file, world_region->pages, 1));
+	expect(!buddy_block_find(world_file, U64_MAX, 1));
+	expect(!buddy_block_find(world_file, first, U64_MAX));
+	expect_eq(buddy_handle_free(world_file, handle), 0);
+	expect(!buddy_block_find(world_file, first, 1));
+	buddy_block_put(block);
+	buddy_file_destroy(other);
+}
+
+static const struct tap_case block_cases[] = {
+	{ "every short sequence of allocations and frees", every_short_sequence },
+	{ "from every length to every other", every_resize },
+	{ "no change of a block that somebody refers to", no_resize_of_what_is_referred_to },
+	{ "scattered over every pattern of units", every_scatter },
+	{ "handles", handles },
+	{ "finding a block by its pages", finding },
+};
+
+TAP_KUNIT(block_cases);
+
+static struct kunit_suite block_suite = {
+	.name = "buddy_block",
+	.suite_init = world_suite_init,
+	.suite_exit = world_suite_exit,
+	.init = world_init,
+	.exit = world_exit,
+	.test_cases = block_cases_kunit,
+};
+
+kunit_test_suite(block_suite);

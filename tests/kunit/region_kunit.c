@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * region_kunit.c - the memory of a region: what it is made of, and that it goes.
+ */
+#include <linux/mm.h>
+
+#include "tap.h"
+#include "world.h"
+
+static void is_contiguous_and_ours(void)
+{
+	struct buddy_region *region = world_region;
+	unsigned long bad = 0;
+
+	expect_eq(region->pages, WORLD_UNITS * BUDDY_UNIT_PAGES);
+	expect_eq(region->base_pfn % (region->base_align >> PAGE_SHIFT), 0);
+	for (u32 i = 0; i < region->pages; i++) {
+		struct page *page = buddy_region_page(region, i);
+
+		bad += page_to_pfn(page) != region->base_pfn + i;
+		bad += page_to_nid(page) != region->node;
+		bad += page_zonenum(page) == ZONE_MOVABLE;
+		bad += is_zone_device_page(page);
+		bad += page_count(page) != 1;
+		bad += page_mapped(page);
+	}
+	expect_eq(bad, 0);
+}
+
+static void is_zero(void)
+{
+	for (u32 i = 0; i < world_region->pages; i++)
+		if (memchr_inv(page_address(buddy_region_page(world_region, i)), 0,
+			       PAGE_SIZE))
+			expect(!"a page of a new region is not zero");
+}
+
+static void is_made_of_units(void)
+{
+	struct buddy_region *region = world_region;
+
+	if (!region->folios)
+		skip("this kernel gives no folios");
+	for (u32 i = 0; i < region->pages; i += BUDDY_UNIT_PAGES) {
+		struct folio *folio = page_folio(buddy_region_page(region, i));
+
+		expect(&folio->page == buddy_region_page(region, i));
+		expect_eq(folio_order(folio), BUDDY_UNIT_ORDER);
+		expect_eq(folio->index, BUDDY_MMAP_BASE_PAGES + i);
+		expect(!folio->mapping);
+	}
+}
+
+static void refuses(void)
+{
+	expect_eq(PTR_ERR(buddy_region_create(BUDDY_UNIT, 77, 6)), -EINVAL);
+	expect_eq(PTR_ERR(buddy_region_create(BUDDY_UNIT, -7, 6)), -EINVAL);
+	expect_eq(PTR_ERR(buddy_region_create(1ul << 40, NUMA_NO_NODE, 6)), -ENOMEM);
+}
+
+/* Sizes that are no power of two; two at a time, with no page in both. */
+static void of_any_size(void)
+{
+	for (unsigned long units = 1; units <= 7; units += 2) {
+		struct buddy_region *region =
+			buddy_region_create(units * BUDDY_UNIT, NUMA_NO_NODE, 6);
+
+		expect(!IS_ERR(region));
+		if (IS_ERR(region))
+			return;
+		expect_eq(region->pages, units * BUDDY_UNIT_PAGES);
+		expect_eq(region->core.free, units);
+		expect(region->base_pfn + region->pages <= world_region->base_pfn ||
+		       world_region->base_pfn + world_region->pages <=
+			       region->base_pfn);
+		buddy_region_destroy(region);
+	}
+}
+
+static const struct tap_case region_cases[] = {
+	{ "contiguous, and one reference each", is_contiguous_and_ours },
+	{ "zero", is_zero },
+	{ "units are folios", is_made_of_units },
+	{ "bad sizes and nodes", refuses },
+	{ "of any size", of_any_size },
+};
+
+TAP_KUNIT(region_cases);
+
+static struct kunit_suite region_suite = {
+	.name = "buddy_region",
+	.suite_init = world_suite_init,
+	.suite_exit = world_suite_exit,
+	.init = world_init,
+	.exit = world_exit,
+	.test_cases = region_cases_kunit,
+};
+
+kunit_test_suite(region_suite);

@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * world.c - see world.h. Also what makes a module of the suites.
+ */
+#include <kunit/test.h>
+#include <linux/delay.h>
+#include <linux/module.h>
+
+#include "world.h"
+
+struct buddy_region *world_region;
+struct buddy_file *world_file;
+
+int world_suite_init(struct kunit_suite *suite)
+{
+	int err = buddy_region_init();
+
+	if (err)
+		return err;
+	err = buddy_reclaim_init();
+	if (err)
+		buddy_region_exit();
+	return err;
+}
+
+void world_suite_exit(struct kunit_suite *suite)
+{
+	buddy_reclaim_exit();
+	buddy_region_exit();
+}
+
+int world_init(struct kunit *test)
+{
+	world_region = buddy_region_create(WORLD_UNITS * BUDDY_UNIT, NUMA_NO_NODE, 7);
+	if (IS_ERR(world_region))
+		return PTR_ERR(world_region);
+	world_file = buddy_file_create(world_region);
+	if (!IS_ERR(world_file))
+		return 0;
+	buddy_region_destroy(world_region);
+	return PTR_ERR(world_file);
+}
+
+void world_exit(struct kunit *test)
+{
+	buddy_file_destroy(world_file);
+	KUNIT_EXPECT_TRUE(test, world_is_free());
+	buddy_region_destroy(world_region);
+}
+
+static const char *fault_of_units(struct buddy_region *region)
+{
+	u32 private = 0;
+
+	for (u32 i = 0; i < region->pages / BUDDY_UNIT_PAGES; i++) {
+		struct buddy_unit *unit = region->units[i];
+		const char *why;
+
+		if (!unit)
+			continue;
+		why = buddy_core_check(&unit->core);
+		if (why)
+			return why;
+		if (unit->number != i || unit->core.free == BUDDY_UNIT_PAGES)
+			return "a unit is cut up and should not be";
+		private += unit->core.free;
+	}
+	return private == region->private ? NULL : "private is wrong";
+}
+
+const char *world_fault(u32 used)
+{
+	struct buddy_region *region = world_region;
+	const char *why;
+	u32 sum;
+
+	spin_lock(&region->lock);
+	why = buddy_core_check(&region->core);
+	if (!why)
+		why = fault_of_units(region);
+	sum = region->core.free * BUDDY_UNIT_PAGES + region->private +
+	      region->returning + region->quarantined + region->retired;
+	if (!why && sum + used != region->pages)
+		why = "the states do not add up to the region";
+	spin_unlock(&region->lock);
+	return why;
+}
+
+bool world_is_free(void)
+{
+	struct buddy_region *region = world_region;
+	bool is_free = false;
+
+	for (int i = 0; i < 5000 && !is_free; i++) {
+		spin_lock(&region->lock);
+		is_free = region->core.free == region->core.granules;
+		spin_unlock(&region->lock);
+		if (!is_free)
+			usleep_range(1000, 2000);
+	}
+	return is_free && !world_fault(0) && region->allocs == region->frees &&
+	       RB_EMPTY_ROOT(&region->blocks);
+}
+
+MODULE_DESCRIPTION("Tests of buddy_mem that run in the kernel");
+MODULE_LICENSE("GPL");

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * world.h - what the suites stand on: a region and an open file of it, without
+ * device nodes, and the invariants that hold whenever nobody is inside.
+ */
+#ifndef WORLD_H
+#define WORLD_H
+
+#include "buddy.h"
+
+extern struct buddy_region *world_region;
+extern struct buddy_file *world_file;
+
+/* Units of the region of most suites: 16 MiB. */
+#define WORLD_UNITS	8
+
+/* For struct kunit_suite: init and exit of each case, with WORLD_UNITS. */
+struct kunit;
+struct kunit_suite;
+int world_suite_init(struct kunit_suite *suite);
+void world_suite_exit(struct kunit_suite *suite);
+int world_init(struct kunit *test);
+void world_exit(struct kunit *test);
+
+/* A sentence that names a broken invariant, or NULL. */
+const char *world_fault(u32 used);
+
+/* Has all that was freed come back? Waits for it, some seconds at most. */
+bool world_is_free(void);
+
+#endif /* WORLD_H */

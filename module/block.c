@@ -1,79 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * block.c - blocks: where they lie, and who refers to them.
+ * block.c - blocks: where they lie. From a block without a place to one with pages, in
+ * units of the region's tree, or in a unit that its file has cut up.
  *
- * Owns region->blocks and the life of struct buddy_block:
- *
- *   alloc -> built, one reference -> published by file.c: a handle and mmap() find
- *   it -> handle freed and mappings gone: last reference -> reclaim.c, which ends
- *   with buddy_core_free()
- *
- * Invariants: a block is in region->blocks exactly while its pages are not free
- * in the tree; block->named says that its handle holds a reference.
+ * What the pages of a block are known by, index.c has; who refers to it, file.c and
+ * mappings; its end, reclaim.c.
  */
 #include <linux/slab.h>
 
 #include "buddy.h"
-
-static int by_place(struct rb_node *node, const struct rb_node *parent)
-{
-	u64 a = rb_entry(node, struct buddy_block, node)->first;
-	u64 b = rb_entry(parent, struct buddy_block, node)->first;
-
-	return a < b ? -1 : a > b;
-}
-
-static int page_in_block(const void *key, const struct rb_node *node)
-{
-	const struct buddy_block *block = rb_entry(node, struct buddy_block, node);
-	u64 page = *(const u64 *)key;
-
-	if (page < block->first)
-		return -1;
-	return page - block->first >= block->pages;
-}
-
-/**
- * buddy_block_at() - the block that a page lies in
- * @region: the region, locked
- * @page: from the start of the region, or in the place of a scattered block
- *
- * Return: the block, in any state, or NULL.
- */
-struct buddy_block *buddy_block_at(struct buddy_region *region, u64 page)
-{
-	struct rb_node *node;
-
-	lockdep_assert_held(&region->lock);
-	node = rb_find(&page, &region->blocks, page_in_block);
-	return node ? rb_entry(node, struct buddy_block, node) : NULL;
-}
-
-/**
- * buddy_block_index() - a block can be found by its pages from now on
- * @block: first and pages are set; no other block has one of these pages
- *
- * With region->lock.
- */
-void buddy_block_index(struct buddy_block *block)
-{
-	lockdep_assert_held(&block->region->lock);
-	/* places of blocks that are not free never collide */
-	rb_find_add(&block->node, &block->region->blocks, by_place);
-}
-
-/**
- * buddy_block_insert() - the pages of a block are used from now on
- * @block: as for buddy_block_index()
- *
- * With region->lock.
- */
-void buddy_block_insert(struct buddy_block *block)
-{
-	buddy_block_index(block);
-	block->region->nr_blocks++;
-	block->region->allocs++;
-}
 
 /*
  * Takes whole units from the region's tree, and where the block has a tail one
@@ -206,55 +141,4 @@ struct buddy_block *buddy_block_alloc(struct buddy_file *file, u32 pages,
 	region->fails++;
 	spin_unlock(&region->lock);
 	return ERR_PTR(-ENOMEM);
-}
-
-/**
- * buddy_block_get() - one more reference
- * @block: one that the caller has a reference to
- */
-void buddy_block_get(struct buddy_block *block)
-{
-	refcount_inc(&block->refs);
-}
-
-/**
- * buddy_block_put() - one reference less; the last one starts the way back
- * @block: the block
- *
- * May sleep.
- */
-void buddy_block_put(struct buddy_block *block)
-{
-	if (!refcount_dec_and_test(&block->refs))
-		return;
-	if (buddy_block_is_scattered(block))
-		buddy_scatter_free(block);
-	else
-		buddy_reclaim_block(block);
-}
-
-/**
- * buddy_block_find() - the named block of a file that holds a range
- * @file: the file
- * @first: first page of the range, as for buddy_block_at()
- * @pages: its length, 1 or more
- *
- * Return: the block with one more reference, or NULL where the range does not
- * lie in one block of this file.
- */
-struct buddy_block *buddy_block_find(struct buddy_file *file, u64 first,
-				     u64 pages)
-{
-	struct buddy_region *region = file->region;
-	struct buddy_block *block;
-
-	spin_lock(&region->lock);
-	block = buddy_block_at(region, first);
-	if (block && block->owner == file && block->named &&
-	    pages <= block->pages - (first - block->first))
-		buddy_block_get(block);
-	else
-		block = NULL;
-	spin_unlock(&region->lock);
-	return block;
 }

@@ -303,6 +303,12 @@ static inline struct page *buddy_region_page(const struct buddy_region *region,
 	return pfn_to_page(region->base_pfn + page);
 }
 
+/* One more reference; for who has one, or sees under a lock that there is one. */
+static inline void buddy_block_get(struct buddy_block *block)
+{
+	refcount_inc(&block->refs);
+}
+
 static inline u64 buddy_bytes(u64 pages)
 {
 	return pages << PAGE_SHIFT;
@@ -357,23 +363,24 @@ struct buddy_region *buddy_region_create(unsigned long bytes, int node,
 void buddy_region_destroy(struct buddy_region *region);
 struct inode *buddy_region_inode(void);
 
+/* index.c */
+struct buddy_block *buddy_block_at(struct buddy_region *region, u64 page);
+void buddy_block_index(struct buddy_block *block);
+void buddy_block_insert(struct buddy_block *block);
+struct buddy_block *buddy_block_find(struct buddy_file *file, u64 first,
+				     u64 pages);
+
 /* block.c */
 struct buddy_block *buddy_block_new(struct buddy_file *file, u32 pages);
 long buddy_block_place(struct buddy_block *block, u32 align,
 		       struct buddy_help *help);
 struct buddy_block *buddy_block_alloc(struct buddy_file *file, u32 pages,
 				      u32 align);
-void buddy_block_get(struct buddy_block *block);
-void buddy_block_put(struct buddy_block *block);
-struct buddy_block *buddy_block_find(struct buddy_file *file, u64 first,
-				     u64 pages);
-void buddy_block_index(struct buddy_block *block);
-void buddy_block_insert(struct buddy_block *block);
-struct buddy_block *buddy_block_at(struct buddy_region *region, u64 page);
 
 /* file.c */
 struct buddy_file *buddy_file_create(struct buddy_region *region);
 void buddy_file_destroy(struct buddy_file *file);
+void buddy_block_put(struct buddy_block *block);
 int buddy_handle_reserve(struct buddy_file *file, u32 *handle);
 void buddy_handle_cancel(struct buddy_file *file, u32 handle);
 void buddy_handle_publish(struct buddy_file *file, u32 handle,

@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * file.c - open files, and their handles.
+ * file.c - open files, their handles, and references to blocks.
  *
- * Owns struct buddy_file. A handle is a number that is private to its open file. It
- * is reserved before there is a block, and published with it when nothing can fail
- * any more; from then on it holds a reference. Its end, or the file's, drops that.
+ * Owns struct buddy_file, and block->refs: one of the handle, of each VMA, of each
+ * block fd. The last one that goes starts the way back (reclaim.c).
+ *
+ * A handle is a number that is private to its open file. It is reserved before there
+ * is a block, and published with it when nothing can fail any more; from then on it
+ * holds a reference. Its end, or the file's, drops that.
  */
 #include <linux/pid.h>
 #include <linux/sched.h>
@@ -36,6 +39,22 @@ struct buddy_file *buddy_file_create(struct buddy_region *region)
 	xa_init_flags(&file->handles, XA_FLAGS_ALLOC1 | XA_FLAGS_ACCOUNT);
 	buddy_arena_init(file);
 	return file;
+}
+
+/**
+ * buddy_block_put() - one reference less; the last one starts the way back
+ * @block: the block
+ *
+ * May sleep.
+ */
+void buddy_block_put(struct buddy_block *block)
+{
+	if (!refcount_dec_and_test(&block->refs))
+		return;
+	if (buddy_block_is_scattered(block))
+		buddy_scatter_free(block);
+	else
+		buddy_reclaim_block(block);
 }
 
 /**

@@ -199,10 +199,10 @@ struct buddy_unit *buddy_arena_free(struct buddy_block *block)
 	struct buddy_unit *unit = block->tail;
 	struct buddy_region *region = block->region;
 	u32 pages = buddy_block_tail(block);
-	u32 at = (block->first + block->pages - pages) % BUDDY_UNIT_PAGES;
 
 	lockdep_assert_held(&region->lock);
-	WARN_ON_ONCE(buddy_core_free(&unit->core, at, pages));
+	WARN_ON_ONCE(buddy_core_free(&unit->core, buddy_block_tail_start(block),
+				     pages));
 	unit_account(unit, -(s32)pages);
 	if (unit->core.free < BUDDY_UNIT_PAGES)
 		return NULL;

@@ -325,6 +325,13 @@ static inline u32 buddy_block_tail(const struct buddy_block *block)
 	return block->pages % BUDDY_UNIT_PAGES;
 }
 
+/* Where the tail starts in its unit, pages. */
+static inline u32 buddy_block_tail_start(const struct buddy_block *block)
+{
+	return (block->first + block->pages - buddy_block_tail(block)) %
+	       BUDDY_UNIT_PAGES;
+}
+
 /**
  * struct buddy_help - how far an allocation has helped; zero at its start
  * @started: the next two are set

@@ -96,17 +96,14 @@ static int alloc_prepare(struct buddy_file *file, struct buddy_alloc *alloc,
 		.align = alloc->align,
 		.max_align = BUDDY_MAX_ALIGN,
 		.pow2 = alloc->flags & BUDDY_ALLOC_POW2,
+		.scatter = alloc->flags & BUDDY_ALLOC_SCATTER,
 		.shift = PAGE_SHIFT,
 		.limit = file->region->pages,
 	};
-	bool scatter = alloc->flags & BUDDY_ALLOC_SCATTER;
 	int err;
 
 	if (alloc->flags & ~(BUDDY_ALLOC_POW2 | BUDDY_ALLOC_SCATTER) ||
 	    alloc->reserved)
-		return -EINVAL;
-	/* A scattered block is not aligned. */
-	if (scatter && (request.pow2 || request.align))
 		return -EINVAL;
 	err = buddy_request_check(&request);
 	if (err)
@@ -119,7 +116,7 @@ static int alloc_prepare(struct buddy_file *file, struct buddy_alloc *alloc,
 	err = buddy_handle_reserve(file, &alloc->out_handle);
 	if (err)
 		return err;
-	if (scatter)
+	if (request.scatter)
 		*block = buddy_scatter_alloc(file, request.granules);
 	else
 		*block = buddy_block_alloc(file, request.granules,

@@ -110,7 +110,7 @@ static void trim_tail(struct buddy_block *block, u32 pages,
 {
 	struct buddy_unit *unit = block->tail;
 	u32 old_pages = block->pages, old_tail = buddy_block_tail(block);
-	u32 at = (block->first + old_pages - old_tail) % BUDDY_UNIT_PAGES;
+	u32 at = buddy_block_tail_start(block);
 	u32 tail = old_tail - (old_pages - pages);
 
 	if (tail)
@@ -140,7 +140,7 @@ static int grow_tail(struct buddy_block *block, u32 pages)
 {
 	struct buddy_unit *unit = block->tail;
 	u32 tail = buddy_block_tail(block), more = pages - block->pages;
-	u32 at = (block->first + block->pages - tail) % BUDDY_UNIT_PAGES;
+	u32 at = buddy_block_tail_start(block);
 
 	if (buddy_arena_take(unit, at + tail, more))
 		return -ENOMEM;

@@ -22,18 +22,17 @@
 
 #include "buddy.h"
 
-/* Places are this many pages apart; number 0 is the region itself. */
-static u64 place_pages(const struct buddy_region *region)
+/* Places are 2^this pages apart; number 0 is the region itself. */
+static unsigned int place_order(const struct buddy_region *region)
 {
-	return roundup_pow_of_two(max(region->pages, BUDDY_UNIT_PAGES));
+	return order_base_2(region->pages);
 }
 
 static unsigned int last_place(const struct buddy_region *region)
 {
 	u64 pages = (MAX_LFS_FILESIZE >> PAGE_SHIFT) - BUDDY_MMAP_BASE_PAGES;
 
-	/* a power of two: no division, which 32-bit kernels lack */
-	return min_t(u64, (pages >> ilog2(place_pages(region))) - 1, INT_MAX);
+	return min_t(u64, (pages >> place_order(region)) - 1, INT_MAX);
 }
 
 static bool is_before(struct rb_node *node, const struct rb_node *other)
@@ -192,12 +191,12 @@ static int gather_helped(struct buddy_block *block)
 
 static u64 place_of(const struct buddy_region *region, int number)
 {
-	return (u64)number << ilog2(place_pages(region));
+	return (u64)number << place_order(region);
 }
 
 static int number_of(const struct buddy_block *block)
 {
-	return block->first >> ilog2(place_pages(block->region));
+	return block->first >> place_order(block->region);
 }
 
 static void end_scattered(struct buddy_block *block)

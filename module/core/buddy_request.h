@@ -14,6 +14,7 @@
  * @align: bytes; 0 or a power of two
  * @max_align: the largest @align allowed, bytes, a power of two
  * @pow2: round @length up to a power of two
+ * @scatter: need not be contiguous: neither with @pow2 nor with @align
  * @shift: a granule is 2^shift bytes
  * @limit: granules of the whole tree
  * @granules: out: size for buddy_core_alloc()
@@ -25,6 +26,7 @@ struct buddy_request {
 	u64 align;
 	u64 max_align;
 	bool pow2;
+	bool scatter;
 	u32 shift;
 	u32 limit;
 	u32 granules;
@@ -36,13 +38,15 @@ struct buddy_request {
  * @r: the request
  *
  * Return: 0; -EINVAL (length 0, an alignment that is no power of two or above
- * max_align); -EFBIG (more than the whole tree, rounding included).
+ * max_align, scatter with what it does not go with); -EFBIG (more than the whole tree, rounding included).
  */
 static inline int buddy_request_check(struct buddy_request *r)
 {
 	u64 granules;
 
 	if (!r->length || r->align > r->max_align || (r->align & (r->align - 1)))
+		return -EINVAL;
+	if (r->scatter && (r->pow2 || r->align))
 		return -EINVAL;
 	/* rounded up without overflow */
 	granules = ((r->length - 1) >> r->shift) + 1;

@@ -66,6 +66,8 @@ static int do_alloc(struct process_dev *p, struct buddy_alloc *alloc)
 		.align = alloc->align,
 		.max_align = MAX_ALIGN,
 		.pow2 = alloc->flags & BUDDY_ALLOC_POW2,
+		/* nothing here is contiguous but in the file, and there in one range */
+		.scatter = alloc->flags & BUDDY_ALLOC_SCATTER,
 		.shift = p->shift,
 		.limit = p->core.granules,
 	};
@@ -74,9 +76,6 @@ static int do_alloc(struct process_dev *p, struct buddy_alloc *alloc)
 
 	if (alloc->flags & ~(BUDDY_ALLOC_POW2 | BUDDY_ALLOC_SCATTER) ||
 	    alloc->reserved)
-		return -EINVAL;
-	/* Nothing here is contiguous but in the mapping, and there in one range. */
-	if (alloc->flags & BUDDY_ALLOC_SCATTER && (request.pow2 || request.align))
 		return -EINVAL;
 	err = buddy_request_check(&request);
 	if (err)

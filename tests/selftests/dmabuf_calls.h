@@ -9,6 +9,7 @@
 #include <linux/dma-buf.h>
 
 #include "peer_calls.h"
+#include "share_calls.h"
 
 #define W1	0x1111111111111111ull
 #define W2	0x2222222222222222ull
@@ -21,14 +22,7 @@
 /* A descriptor or a negative errno. */
 static inline int make_dmabuf(int file, uint32_t handle, uint32_t flags)
 {
-	struct buddy_share s = {
-		.size = sizeof(s),
-		.flags = flags,
-		.handle = handle,
-		.out_fd = -1,
-	};
-
-	return call(file, BUDDY_IOC_DMABUF, &s) ?: s.out_fd;
+	return share_block(file, BUDDY_IOC_DMABUF, handle, flags);
 }
 
 static inline int import(int peer, int dmabuf, uint32_t flags)
@@ -49,16 +43,6 @@ static inline void *map_fd(int file, size_t length, int prot, off_t offset)
 
 	expect(p != MAP_FAILED);
 	return p;
-}
-
-static inline int map_errno(int file, size_t length, int prot, int flags, off_t offset)
-{
-	void *p = mmap(NULL, length, prot, flags, file, offset);
-
-	if (p == MAP_FAILED)
-		return -errno;
-	munmap(p, length);
-	return 0;
 }
 
 static inline int sync_cpu(int dmabuf, uint64_t flags)

@@ -5,7 +5,6 @@
  * buddy_peer.ko; BUDDY_TEST_DISK may name a disk to write to.
  */
 #define _GNU_SOURCE
-#include <sys/resource.h>
 
 #include "dmabuf_calls.h"
 
@@ -39,47 +38,12 @@ static void wrong_calls(void)
 
 static void no_descriptor_left(void)
 {
-	struct buddy_alloc a;
-	int status;
-	pid_t pid;
-
-	expect_eq(alloc_block(fd, PAGE, &a), 0);
-	pid = fork();
-	if (!pid) {
-		struct rlimit few;
-
-		getrlimit(RLIMIT_NOFILE, &few);
-		few.rlim_cur = 0;
-		setrlimit(RLIMIT_NOFILE, &few);
-		_exit(make_dmabuf(fd, a.out_handle, 0) == -EMFILE ? 0 : 1);
-	}
-	waitpid(pid, &status, 0);
-	expect_eq(status, 0);
-	expect_eq(get_stats(fd).out_used, PAGE);
-	expect_eq(free_block(fd, a.out_handle), 0);
-	/* the failed call left no reference */
-	expect(wait_free(fd, region, 5));
+	expect_no_descriptor_left(fd, region, BUDDY_IOC_DMABUF);
 }
 
-/* The reply cannot be written: no descriptor, no reference. */
 static void reply_fault(void)
 {
-	struct buddy_share *s = mmap(NULL, PAGE, RW, MAP_PRIVATE | MAP_ANONYMOUS,
-				     -1, 0);
-	struct buddy_alloc a;
-	int before = dup(fd), after;
-
-	close(before);
-	expect_eq(alloc_block(fd, PAGE, &a), 0);
-	*s = (struct buddy_share){ .size = sizeof(*s), .handle = a.out_handle };
-	mprotect(s, PAGE, PROT_READ);
-	expect_eq(call(fd, BUDDY_IOC_DMABUF, s), -EFAULT);
-	after = dup(fd);
-	expect_eq(after, before);
-	close(after);
-	munmap(s, PAGE);
-	expect_eq(free_block(fd, a.out_handle), 0);
-	expect(wait_free(fd, region, 5));
+	expect_reply_fault(fd, region, BUDDY_IOC_DMABUF);
 }
 
 static void descriptor(void)

@@ -57,6 +57,43 @@ static inline int free_block(int fd, uint32_t handle)
 	return call(fd, BUDDY_IOC_FREE, &f);
 }
 
+static inline int scatter_block(int fd, uint64_t length, struct buddy_alloc *a)
+{
+	*a = (struct buddy_alloc){
+		.size = sizeof(*a),
+		.flags = BUDDY_ALLOC_SCATTER,
+		.length = length,
+	};
+	return call(fd, BUDDY_IOC_ALLOC, a);
+}
+
+/* @command is BUDDY_IOC_TRIM or BUDDY_IOC_GROW. */
+static inline int resize(int fd, unsigned long command, uint32_t handle,
+			 uint64_t length)
+{
+	struct buddy_resize r = {
+		.size = sizeof(r),
+		.handle = handle,
+		.length = length,
+	};
+
+	return call(fd, command, &r);
+}
+
+/* A descriptor or a negative errno; @command is BUDDY_IOC_SHARE or _DMABUF. */
+static inline int share_block(int fd, unsigned long command, uint32_t handle,
+			      uint32_t flags)
+{
+	struct buddy_share s = {
+		.size = sizeof(s),
+		.flags = flags,
+		.handle = handle,
+		.out_fd = -1,
+	};
+
+	return call(fd, command, &s) ?: s.out_fd;
+}
+
 static inline void *map_block(int fd, const struct buddy_alloc *a)
 {
 	return mmap(NULL, a->out_length, PROT_READ | PROT_WRITE, MAP_SHARED, fd,

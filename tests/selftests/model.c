@@ -222,9 +222,7 @@ static void look_at_all(const struct block *b, bool by_other)
 
 static int share(const struct block *b, unsigned long command)
 {
-	struct buddy_share s = { .size = sizeof(s), .handle = b->handle };
-
-	return call(files[b->file], command, &s) ?: s.out_fd;
+	return share_block(files[b->file], command, b->handle, 0);
 }
 
 /* By a block fd, whose reference to the block is gone with its close(). */
@@ -298,17 +296,6 @@ static void try_alloc(void)
 		look(b, false, !one_in(4));
 }
 
-static int resize(const struct block *b, unsigned long command, uint64_t length)
-{
-	struct buddy_resize r = {
-		.size = sizeof(r),
-		.handle = b->handle,
-		.length = length,
-	};
-
-	return call(files[b->file], command, &r);
-}
-
 /* The block has @length now; what is new is zero. */
 static void set_length(struct block *b, uint64_t length)
 {
@@ -328,7 +315,7 @@ static void try_trim(struct block *b)
 
 	if (one_in(3) && b->length > UNIT)
 		length = b->length / UNIT * UNIT;
-	err = resize(b, BUDDY_IOC_TRIM, length);
+	err = resize(files[b->file], BUDDY_IOC_TRIM, b->handle, length);
 	if (b->scattered) {
 		expect_eq(err, -EOPNOTSUPP);
 	} else if (b->other >= 0) {
@@ -344,7 +331,7 @@ static void try_grow(struct block *b)
 {
 	uint64_t more = one_in(2) ? 1 + below(40) : below(2000);
 	uint64_t length = b->length + PAGE * more;
-	int err = resize(b, BUDDY_IOC_GROW, length);
+	int err = resize(files[b->file], BUDDY_IOC_GROW, b->handle, length);
 
 	if (b->scattered || b->other >= 0) {
 		expect(err == -EFBIG || err == (b->scattered ? -EOPNOTSUPP : -EBUSY));

@@ -112,30 +112,43 @@ static void take_much(void)
 		_exit(12);
 }
 
-static void killed(void)
+/*
+ * Runs @body, which does not come back, in a child beside a group with a limit. It is
+ * to end so, with so many kills in the group; nobody else is harmed, nothing is lost.
+ */
+static void beside_group(const char *limit, void (*body)(void), int ended, int kills)
 {
 	pid_t bystander = start_bystander(), pid;
 	int status;
 
-	if (!make_group("16M")) {
+	if (!make_group(limit)) {
 		expect_alive(bystander);
 		skip("no cgroup v2 with the memory controller");
 	}
 	pid = fork();
-	if (!pid) {
-		join_group();
-		take_much();
-		/* so far nothing was short */
-		if (event("max") || event("oom"))
-			_exit(13);
-		eat_for_ever();
-	}
+	if (!pid)
+		body();
 	waitpid(pid, &status, 0);
-	expect_eq(status, SIGKILL);
-	expect_eq(event("oom_kill"), 1);
+	expect_eq(status, ended);
+	expect_eq(event("oom_kill"), kills);
 	expect(wait_free(fd, region, 20));
 	expect_alive(bystander);
 	remove_group();
+}
+
+static void be_killed(void)
+{
+	join_group();
+	take_much();
+	/* so far nothing was short */
+	if (event("max") || event("oom"))
+		_exit(13);
+	eat_for_ever();
+}
+
+static void killed(void)
+{
+	beside_group("16M", be_killed, SIGKILL, 1);
 }
 
 /* A page fault without memory would not fail but try again for ever. */
@@ -190,49 +203,28 @@ static int exhaust_handles(void)
 	return tap_failures ? 23 : 0;
 }
 
+static void be_refused(void)
+{
+	if (write_file("/proc/self/oom_score_adj", "-1000"))
+		_exit(1);
+	_exit(exhaust_handles());
+}
+
 /* The handles are the group's memory; here nobody in it may be killed for them. */
 static void no_memory_for_handles(void)
 {
-	pid_t bystander = start_bystander(), pid;
-	int status;
+	beside_group("1M", be_refused, 0, 0);
+}
 
-	if (!make_group("1M")) {
-		expect_alive(bystander);
-		skip("no cgroup v2 with the memory controller");
-	}
-	pid = fork();
-	if (!pid) {
-		if (write_file("/proc/self/oom_score_adj", "-1000"))
-			_exit(1);
-		_exit(exhaust_handles());
-	}
-	waitpid(pid, &status, 0);
-	expect_eq(status, 0);
-	expect_eq(event("oom_kill"), 0);
-	expect(wait_free(fd, region, 20));
-	expect_alive(bystander);
-	remove_group();
+static void be_killed_for_handles(void)
+{
+	_exit(exhaust_handles());
 }
 
 /* Where somebody in it may: as for any kernel memory, one of the group. */
 static void killed_for_handles(void)
 {
-	pid_t bystander = start_bystander(), pid;
-	int status;
-
-	if (!make_group("1M")) {
-		expect_alive(bystander);
-		skip("no cgroup v2 with the memory controller");
-	}
-	pid = fork();
-	if (!pid)
-		_exit(exhaust_handles());
-	waitpid(pid, &status, 0);
-	expect_eq(status, SIGKILL);
-	expect_eq(event("oom_kill"), 1);
-	expect(wait_free(fd, region, 20));
-	expect_alive(bystander);
-	remove_group();
+	beside_group("1M", be_killed_for_handles, SIGKILL, 1);
 }
 
 int main(void)

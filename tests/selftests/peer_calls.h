@@ -39,15 +39,21 @@ static inline int peer_unpin(int peer)
 	return call(peer, PEER_UNPIN, NULL);
 }
 
-static inline int peer_fill(int peer, uint32_t through, uint64_t offset,
-			    uint64_t length, uint64_t word)
+static inline struct peer_range peer_range(uint32_t through, uint64_t offset,
+					   uint64_t length, uint64_t word)
 {
-	struct peer_range range = {
+	return (struct peer_range){
 		.offset = offset,
 		.length = length,
 		.word = word,
 		.through = through,
 	};
+}
+
+static inline int peer_fill(int peer, uint32_t through, uint64_t offset,
+			    uint64_t length, uint64_t word)
+{
+	struct peer_range range = peer_range(through, offset, length, word);
 
 	return call(peer, PEER_FILL, &range);
 }
@@ -56,12 +62,7 @@ static inline int peer_fill(int peer, uint32_t through, uint64_t offset,
 static inline int64_t peer_check(int peer, uint32_t through, uint64_t offset,
 				 uint64_t length, uint64_t word)
 {
-	struct peer_range range = {
-		.offset = offset,
-		.length = length,
-		.word = word,
-		.through = through,
-	};
+	struct peer_range range = peer_range(through, offset, length, word);
 
 	return call(peer, PEER_CHECK, &range) ?: (int64_t)range.out_bad;
 }
@@ -189,19 +190,6 @@ static inline void take_the_rest(int fd, uint64_t region,
 	expect(wait_free(fd, region - units, 20));
 }
 
-/* 0 or a negative errno; @command is BUDDY_IOC_TRIM or BUDDY_IOC_GROW. */
-static inline int resize(int fd, unsigned long command, uint32_t handle,
-			 uint64_t length)
-{
-	struct buddy_resize r = {
-		.size = sizeof(r),
-		.handle = handle,
-		.length = length,
-	};
-
-	return call(fd, command, &r);
-}
-
 #define FENCE_MAX	64
 
 /* Every second unit is in use: what is longer than one is in pieces. */
@@ -225,16 +213,6 @@ static inline void fence_down(int fd, const uint32_t *handles, int count)
 {
 	for (int i = 0; i < count; i++)
 		expect_eq(free_block(fd, handles[i]), 0);
-}
-
-static inline int scatter_block(int fd, uint64_t length, struct buddy_alloc *a)
-{
-	*a = (struct buddy_alloc){
-		.size = sizeof(*a),
-		.flags = BUDDY_ALLOC_SCATTER,
-		.length = length,
-	};
-	return call(fd, BUDDY_IOC_ALLOC, a);
 }
 
 static inline void kill_and_wait(pid_t pid)

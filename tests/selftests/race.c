@@ -121,17 +121,6 @@ static void in_a_pipe(struct hold *h)
 	check_pipe(&pipe, h);
 }
 
-static int resize(const struct hold *h, unsigned long command, uint64_t length)
-{
-	struct buddy_resize r = {
-		.size = sizeof(r),
-		.handle = h->a.out_handle,
-		.length = length,
-	};
-
-	return call(h->fd, command, &r);
-}
-
 /* The end of a block goes, and perhaps comes back, while a pipe has it. */
 static void trimmed(struct hold *h)
 {
@@ -141,9 +130,9 @@ static void trimmed(struct hold *h)
 	munmap(h->p, h->length);
 	h->length = keep;
 	/* a scattered block is not trimmed, but freed below */
-	if (!resize(h, BUDDY_IOC_TRIM, keep)) {
+	if (!resize(h->fd, BUDDY_IOC_TRIM, h->a.out_handle, keep)) {
 		usleep((unsigned int)(rnd() % 5000));
-		if (!resize(h, BUDDY_IOC_GROW, old))
+		if (!resize(h->fd, BUDDY_IOC_GROW, h->a.out_handle, old))
 			h->length = old;
 	} else {
 		keep = h->length = old;

@@ -14,17 +14,6 @@
 static int fd;
 static uint64_t region;
 
-static int resize(int file, unsigned long command, uint32_t handle, uint64_t length)
-{
-	struct buddy_resize r = {
-		.size = sizeof(r),
-		.handle = handle,
-		.length = length,
-	};
-
-	return call(file, command, &r);
-}
-
 static int trim(uint32_t handle, uint64_t length)
 {
 	return resize(fd, BUDDY_IOC_TRIM, handle, length);
@@ -33,13 +22,6 @@ static int trim(uint32_t handle, uint64_t length)
 static int grow(uint32_t handle, uint64_t length)
 {
 	return resize(fd, BUDDY_IOC_GROW, handle, length);
-}
-
-static int share(unsigned long command, uint32_t handle)
-{
-	struct buddy_share s = { .size = sizeof(s), .handle = handle };
-
-	return call(fd, command, &s) ?: s.out_fd;
 }
 
 /* Each page says which it is, and whose. */
@@ -220,7 +202,7 @@ static void busy(void)
 	expect_eq(trim(a.out_handle, PAGE), -EBUSY);
 	munmap(p, PAGE);
 	for (int i = 0; i < 2; i++) {
-		other = share(i ? BUDDY_IOC_DMABUF : BUDDY_IOC_SHARE, a.out_handle);
+		other = share_block(fd, i ? BUDDY_IOC_DMABUF : BUDDY_IOC_SHARE, a.out_handle, 0);
 		expect(other >= 0);
 		expect_eq(trim(a.out_handle, PAGE), -EBUSY);
 		expect_eq(grow(a.out_handle, 4 * MIB), -EBUSY);
@@ -334,7 +316,7 @@ static void *contest(void *arg)
 			grow(handle, length);
 			break;
 		case 2:
-			file = share(BUDDY_IOC_SHARE, handle);
+			file = share_block(fd, BUDDY_IOC_SHARE, handle, 0);
 			if (file >= 0) {
 				void *p = mmap(NULL, PAGE, PROT_READ | PROT_WRITE,
 					       MAP_SHARED, file, 0);

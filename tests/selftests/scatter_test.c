@@ -17,27 +17,10 @@
 static int fd;
 static uint64_t region;
 
-static int scatter(int file, uint64_t length, struct buddy_alloc *a)
-{
-	*a = (struct buddy_alloc){
-		.size = sizeof(*a),
-		.length = length,
-		.flags = BUDDY_ALLOC_SCATTER,
-	};
-	return call(file, BUDDY_IOC_ALLOC, a);
-}
-
-static int share(unsigned long command, uint32_t handle)
-{
-	struct buddy_share s = { .size = sizeof(s), .handle = handle };
-
-	return call(fd, command, &s) ?: s.out_fd;
-}
-
 static bool contiguous(uint32_t handle)
 {
 	struct buddy_block_info info = { .size = sizeof(info) };
-	int block = share(BUDDY_IOC_SHARE, handle);
+	int block = share_block(fd, BUDDY_IOC_SHARE, handle, 0);
 
 	expect_eq(call(block, BUDDY_IOC_BLOCK, &info), 0);
 	close(block);
@@ -101,7 +84,7 @@ static void in_pieces(void)
 	expect_eq(call(fd, BUDDY_IOC_INFO, &info), 0);
 	fence_up();
 	expect_eq(alloc_block(fd, region / 2, &a), -ENOMEM);
-	expect_eq(scatter(fd, region / 2, &a), 0);
+	expect_eq(scatter_block(fd, region / 2, &a), 0);
 	expect_eq(a.out_length, region / 2);
 	expect_eq(a.out_offset % UNIT, 0);
 	expect_eq(get_stats(fd).out_free, 0);
@@ -122,7 +105,7 @@ static void in_pieces(void)
 	expect_eq(free_block(fd, a.out_handle), 0);
 	expect(wait_free(fd, region / 2, 20));
 	/* as zero as any other */
-	expect_eq(scatter(fd, region / 2, &a), 0);
+	expect_eq(scatter_block(fd, region / 2, &a), 0);
 	p = map_block(fd, &a);
 	expect(is_zero(p, region / 2));
 	munmap(p, region / 2);
@@ -140,7 +123,7 @@ static void exact_and_full(void)
 	for (size_t i = 0; i < sizeof(less) / sizeof(less[0]); i++) {
 		uint64_t length = region / 2 - less[i] * PAGE;
 
-		expect_eq(scatter(fd, length, &a), 0);
+		expect_eq(scatter_block(fd, length, &a), 0);
 		expect_eq(a.out_length, length);
 		expect_eq(get_stats(fd).out_used, region / 2 + length);
 		p = map_block(fd, &a);
@@ -151,7 +134,7 @@ static void exact_and_full(void)
 		expect_eq(free_block(fd, a.out_handle), 0);
 		expect(wait_free(fd, region / 2, 20));
 	}
-	expect_eq(scatter(fd, region / 2 + PAGE, &a), -ENOMEM);
+	expect_eq(scatter_block(fd, region / 2 + PAGE, &a), -ENOMEM);
 	expect_eq(a.out_free, region / 2);
 	expect_eq(a.out_largest, UNIT);
 	expect_eq(get_stats(fd).out_free, region / 2);
@@ -164,15 +147,15 @@ static void in_one(void)
 	struct buddy_resize r = { .size = sizeof(r), .length = PAGE };
 	struct buddy_alloc a;
 
-	expect_eq(scatter(fd, 5 * MIB + PAGE, &a), 0);
+	expect_eq(scatter_block(fd, 5 * MIB + PAGE, &a), 0);
 	expect(contiguous(a.out_handle));
 	r.handle = a.out_handle;
 	expect_eq(call(fd, BUDDY_IOC_TRIM, &r), 0);
 	expect_eq(free_block(fd, a.out_handle), 0);
-	expect_eq(scatter(fd, PAGE, &a), 0);
+	expect_eq(scatter_block(fd, PAGE, &a), 0);
 	expect(contiguous(a.out_handle));
 	expect_eq(free_block(fd, a.out_handle), 0);
-	expect_eq(scatter(fd, region + 1, &a), -EFBIG);
+	expect_eq(scatter_block(fd, region + 1, &a), -EFBIG);
 }
 
 static void no_resize(void)
@@ -181,7 +164,7 @@ static void no_resize(void)
 	struct buddy_alloc a;
 
 	fence_up();
-	expect_eq(scatter(fd, 2 * UNIT, &a), 0);
+	expect_eq(scatter_block(fd, 2 * UNIT, &a), 0);
 	r.handle = a.out_handle;
 	expect_eq(call(fd, BUDDY_IOC_TRIM, &r), -EOPNOTSUPP);
 	expect_eq(call(fd, BUDDY_IOC_GROW, &r), -EOPNOTSUPP);
@@ -202,8 +185,8 @@ static void crumbs(void)
 		expect_eq(free_block(fd, page[i].out_handle), 0);
 	expect_eq(get_stats(fd).out_private, MIB);
 	expect_eq(alloc_block(fd, 2 * PAGE, &a), -ENOMEM);
-	expect_eq(scatter(fd, 257 * PAGE, &a), -ENOMEM);
-	expect_eq(scatter(fd, 256 * PAGE, &a), 0);
+	expect_eq(scatter_block(fd, 257 * PAGE, &a), -ENOMEM);
+	expect_eq(scatter_block(fd, 256 * PAGE, &a), 0);
 	expect(!contiguous(a.out_handle));
 	expect_eq(get_stats(fd).out_private, 0);
 	p = map_block(fd, &a);
@@ -234,7 +217,7 @@ static void neighbour_comes_back(void)
 	char *p, *q;
 
 	fence_up();
-	expect_eq(scatter(fd, 2 * UNIT + 40 * PAGE, &a), 0);
+	expect_eq(scatter_block(fd, 2 * UNIT + 40 * PAGE, &a), 0);
 	expect(!contiguous(a.out_handle));
 	p = map_block(fd, &a);
 	stamp(p, a.out_length, 6);
@@ -261,7 +244,7 @@ static void parts(void)
 	char *p, *whole, *room;
 
 	fence_up();
-	expect_eq(scatter(fd, 3 * UNIT + 100 * PAGE, &a), 0);
+	expect_eq(scatter_block(fd, 3 * UNIT + 100 * PAGE, &a), 0);
 	whole = map_block(fd, &a);
 	stamp(whole, a.out_length, 50);
 	room = mmap(NULL, 8 * UNIT, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -312,7 +295,7 @@ static void nothing_of_others(void)
 		expect_eq(alloc_block(fd, in_front, &mine), 0);
 		q = map_block(fd, &mine);
 		fill(q, 0x5a, in_front);
-		expect_eq(scatter(fd, region / 2 - UNIT + MIB, &a), 0);
+		expect_eq(scatter_block(fd, region / 2 - UNIT + MIB, &a), 0);
 		for (uint64_t shift = 0; shift < UNIT; shift += in_front) {
 			bool other = false;
 
@@ -372,7 +355,7 @@ static void in_a_crowd(void)
 	for (int i = 0; i < THREADS; i++)
 		expect(!pthread_create(&threads[i], NULL, churn, NULL));
 	while (now() < end) {
-		if (scatter(fd, length, &a))
+		if (scatter_block(fd, length, &a))
 			failed++;
 		else
 			expect_eq(free_block(fd, a.out_handle), 0);
@@ -399,7 +382,7 @@ static void *want_too_much(void *arg)
 
 	(void)arg;
 	while (churn_on)
-		expect_eq(scatter(own, region, &a), -ENOMEM);
+		expect_eq(scatter_block(own, region, &a), -ENOMEM);
 	close(own);
 	return NULL;
 }
@@ -441,10 +424,10 @@ static void outlives_its_file(void)
 	char *p;
 
 	fence_up();
-	expect_eq(scatter(own, 4 * UNIT + PAGE, &a), 0);
+	expect_eq(scatter_block(own, 4 * UNIT + PAGE, &a), 0);
 	fd = own;
-	files[0] = share(BUDDY_IOC_SHARE, a.out_handle);
-	files[1] = share(BUDDY_IOC_DMABUF, a.out_handle);
+	files[0] = share_block(fd, BUDDY_IOC_SHARE, a.out_handle, 0);
+	files[1] = share_block(fd, BUDDY_IOC_DMABUF, a.out_handle, 0);
 	fd = keep;
 	close(own);
 	for (int i = 0; i < 2; i++) {
@@ -475,7 +458,7 @@ static void one_piece_held(void)
 
 	expect(!pipe(pipes));
 	fence_up();
-	expect_eq(scatter(fd, region / 2, &a), 0);
+	expect_eq(scatter_block(fd, region / 2, &a), 0);
 	p = map_block(fd, &a);
 	stamp(p, a.out_length, 4);
 	io = (struct iovec){ p + UNIT + 5 * PAGE, PAGE };
@@ -503,7 +486,7 @@ static void killed(void)
 				struct buddy_alloc a;
 				char *p;
 
-				if (scatter(own, (1 + rnd() % 2500) * PAGE, &a))
+				if (scatter_block(own, (1 + rnd() % 2500) * PAGE, &a))
 					continue;
 				p = map_block(own, &a);
 				p[a.out_length - 1] = 1;
@@ -533,7 +516,7 @@ static void random_blocks(void)
 		uint64_t length = (1 + rnd() % (rnd() % 2 ? 40 : 4000)) * PAGE;
 
 		if (!a[i].out_length) {
-			if (scatter(fd, length, &a[i])) {
+			if (scatter_block(fd, length, &a[i])) {
 				a[i] = (struct buddy_alloc){ 0 };
 				continue;
 			}

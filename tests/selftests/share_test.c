@@ -5,24 +5,15 @@
  */
 #define _GNU_SOURCE
 #include <signal.h>
-#include <sys/resource.h>
 
-#include "harness.h"
+#include "share_calls.h"
 
 static int fd;
 static uint64_t region;
 
-static int share_block(int file, uint32_t handle, uint32_t flags)
+static int share_fd(int file, uint32_t handle, uint32_t flags)
 {
-	struct buddy_share s = {
-		.size = sizeof(s),
-		.flags = flags,
-		.handle = handle,
-		.out_fd = -1,
-	};
-	int err = call(file, BUDDY_IOC_SHARE, &s);
-
-	return err ?: s.out_fd;
+	return share_block(file, BUDDY_IOC_SHARE, handle, flags);
 }
 
 static void *map_fd(int file, size_t length, int prot, off_t offset)
@@ -32,30 +23,20 @@ static void *map_fd(int file, size_t length, int prot, off_t offset)
 	return p == MAP_FAILED ? NULL : p;
 }
 
-static int map_errno(int file, size_t length, int prot, int flags, off_t offset)
-{
-	void *p = mmap(NULL, length, prot, flags, file, offset);
-
-	if (p == MAP_FAILED)
-		return -errno;
-	munmap(p, length);
-	return 0;
-}
-
 static void wrong_calls(void)
 {
 	struct buddy_alloc a;
 	int other = device_open(), ro = open("/dev/buddy", O_RDONLY);
 
 	expect_eq(alloc_block(fd, PAGE, &a), 0);
-	expect_eq(share_block(fd, a.out_handle, 2), -EINVAL);
-	expect_eq(share_block(fd, a.out_handle, 1u << 31), -EINVAL);
-	expect_eq(share_block(fd, 0, 0), -ENOENT);
-	expect_eq(share_block(fd, a.out_handle + 1, 0), -ENOENT);
-	expect_eq(share_block(other, a.out_handle, 0), -ENOENT);
-	expect_eq(share_block(ro, a.out_handle, 0), -EBADF);
+	expect_eq(share_fd(fd, a.out_handle, 2), -EINVAL);
+	expect_eq(share_fd(fd, a.out_handle, 1u << 31), -EINVAL);
+	expect_eq(share_fd(fd, 0, 0), -ENOENT);
+	expect_eq(share_fd(fd, a.out_handle + 1, 0), -ENOENT);
+	expect_eq(share_fd(other, a.out_handle, 0), -ENOENT);
+	expect_eq(share_fd(ro, a.out_handle, 0), -EBADF);
 	expect_eq(free_block(fd, a.out_handle), 0);
-	expect_eq(share_block(fd, a.out_handle, 0), -ENOENT);
+	expect_eq(share_fd(fd, a.out_handle, 0), -ENOENT);
 	expect(wait_free(fd, region, 5));
 	close(other);
 	close(ro);
@@ -72,7 +53,7 @@ static void block_fd(void)
 	int block;
 
 	expect_eq(alloc_block(fd, 3 * PAGE, &a), 0);
-	block = share_block(fd, a.out_handle, 0);
+	block = share_fd(fd, a.out_handle, 0);
 	expect(block >= 0);
 	expect(fcntl(block, F_GETFD) & FD_CLOEXEC);
 	expect_eq(call(block, BUDDY_IOC_BLOCK, &info), 0);
@@ -86,7 +67,7 @@ static void block_fd(void)
 	expect_eq(call(block, BUDDY_IOC_STATS, &stats), -ENOTTY);
 	expect_eq(call(block, BUDDY_IOC_INFO, &node), -ENOTTY);
 	expect_eq(free_block(block, a.out_handle), -ENOTTY);
-	expect_eq(share_block(block, a.out_handle, 0), -ENOTTY);
+	expect_eq(share_fd(block, a.out_handle, 0), -ENOTTY);
 	info.flags = 0;
 	expect_eq(call(fd, BUDDY_IOC_BLOCK, &info), -ENOTTY);
 
@@ -121,7 +102,7 @@ static void read_only(void)
 	p = map_block(fd, &a);
 	p[0] = 1;
 	p[2 * MIB] = 2;
-	block = share_block(fd, a.out_handle, BUDDY_SHARE_READ_ONLY);
+	block = share_fd(fd, a.out_handle, BUDDY_SHARE_READ_ONLY);
 	expect(block >= 0);
 	expect_eq(map_errno(block, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, 0),
 		  -EACCES);
@@ -156,7 +137,7 @@ static void outlives_its_owner(void)
 			_exit(1);
 		p = map_block(own, &a);
 		memset(p, 0x66, 3 * MIB);
-		send_fd(pair[1], share_block(own, a.out_handle, 0));
+		send_fd(pair[1], share_fd(own, a.out_handle, 0));
 		pause();
 	}
 	block = receive_fd(pair[0]);
@@ -187,7 +168,7 @@ static void lost_on_the_way(void)
 
 	expect(!socketpair(AF_UNIX, SOCK_STREAM, 0, pair));
 	expect_eq(alloc_block(fd, PAGE, &a), 0);
-	block = share_block(fd, a.out_handle, 0);
+	block = share_fd(fd, a.out_handle, 0);
 	send_fd(pair[0], block);
 	close(block);
 	expect_eq(free_block(fd, a.out_handle), 0);
@@ -204,9 +185,9 @@ static void freed_but_shared(void)
 	int block;
 
 	expect_eq(alloc_block(fd, PAGE, &a), 0);
-	block = share_block(fd, a.out_handle, 0);
+	block = share_fd(fd, a.out_handle, 0);
 	expect_eq(free_block(fd, a.out_handle), 0);
-	expect_eq(share_block(fd, a.out_handle, 0), -ENOENT);
+	expect_eq(share_fd(fd, a.out_handle, 0), -ENOENT);
 	expect(map_block(fd, &a) == MAP_FAILED && errno == ENXIO);
 	expect_eq(get_stats(fd).out_used, PAGE);
 	expect_eq(map_errno(block, PAGE, PROT_READ, MAP_SHARED, 0), 0);
@@ -216,46 +197,12 @@ static void freed_but_shared(void)
 
 static void no_descriptor_left(void)
 {
-	struct rlimit old, few;
-	struct buddy_alloc a;
-	int status;
-	pid_t pid;
-
-	expect_eq(alloc_block(fd, PAGE, &a), 0);
-	pid = fork();
-	if (!pid) {
-		getrlimit(RLIMIT_NOFILE, &old);
-		few = old;
-		few.rlim_cur = 0;
-		setrlimit(RLIMIT_NOFILE, &few);
-		_exit(share_block(fd, a.out_handle, 0) == -EMFILE ? 0 : 1);
-	}
-	waitpid(pid, &status, 0);
-	expect_eq(status, 0);
-	expect_eq(free_block(fd, a.out_handle), 0);
-	/* the failed call left no reference */
-	expect(wait_free(fd, region, 5));
+	expect_no_descriptor_left(fd, region, BUDDY_IOC_SHARE);
 }
 
-/* The reply cannot be written: no descriptor, no reference. */
 static void reply_fault(void)
 {
-	struct buddy_share *s = mmap(NULL, PAGE, PROT_READ | PROT_WRITE,
-				     MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	struct buddy_alloc a;
-	int before = dup(fd), after;
-
-	close(before);
-	expect_eq(alloc_block(fd, PAGE, &a), 0);
-	*s = (struct buddy_share){ .size = sizeof(*s), .handle = a.out_handle };
-	mprotect(s, PAGE, PROT_READ);
-	expect_eq(call(fd, BUDDY_IOC_SHARE, s), -EFAULT);
-	after = dup(fd);
-	expect_eq(after, before);
-	close(after);
-	munmap(s, PAGE);
-	expect_eq(free_block(fd, a.out_handle), 0);
-	expect(wait_free(fd, region, 5));
+	expect_reply_fault(fd, region, BUDDY_IOC_SHARE);
 }
 
 int main(void)

@@ -1,46 +1,132 @@
 // SPDX-License-Identifier: MIT
 /*
- * buddyctl.c - options, and the table of commands.
+ * buddyctl.c - the table of commands, the table of options, and what leads from a
+ * command line to a call of one with the other.
  *
- * Exit status: 0; 1 where the device refused; 2 for wrong usage.
+ * Exit status: 0; 1 where the device refused; 2 for wrong usage; that of COMMAND,
+ * where one is run.
  */
 #include <errno.h>
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "buddyctl.h"
+
+/* Options that not every command has; those it has are in its row. */
+enum {
+	JSON = 1 << 0,
+	PROMETHEUS = 1 << 1,
+	SVG = 1 << 2,
+	SHAPE = 1 << 3,		/* of the map */
+	COLOR = 1 << 4,
+	BLOCK = 1 << 5,		/* how it is allocated */
+	SHARING = 1 << 6,
+	INTERVAL = 1 << 7,
+	OUTPUT = 1 << 8,
+};
 
 static const struct command {
 	const char *name;
 	int (*run)(const struct ctl *ctl);
+	int operands;		/* how many it needs */
+	bool runs;		/* and then a command, behind "--" */
+	bool no_device;
+	unsigned int options;
+	const char *usage;
 	const char *help;
 } commands[] = {
-	{ "info", ctl_info, "what the device is: size, granule, alignment, node" },
-	{ "stats", ctl_stats, "what is free, used and on its way back; fragmentation" },
-	{ "map", ctl_map, "a picture of the region" },
+	{ "info", ctl_info, 0, false, false, JSON, "",
+	  "what the device is: size, granule, alignment, node" },
+	{ "stats", ctl_stats, 0, false, false, JSON | PROMETHEUS, "",
+	  "what is free, used and on its way back; fragmentation" },
+	{ "map", ctl_map, 0, false, false, JSON | SVG | SHAPE | COLOR, "",
+	  "a picture of the region: who has what, where" },
+	{ "top", ctl_top, 0, false, false, INTERVAL, "",
+	  "the same, live; q ends it" },
+	{ "alloc", ctl_alloc, 1, false, false, JSON | BLOCK, "LENGTH",
+	  "allocate a block, say where and how fast, free it" },
+	{ "hold", ctl_hold, 1, true, false, JSON | BLOCK | SHARING,
+	  "LENGTH [-- COMMAND...]", "keep a block until COMMAND or a signal ends" },
+	{ "share", ctl_share, 2, true, false, JSON | BLOCK | SHARING,
+	  "LENGTH SOCKET [-- COMMAND...]", "hold one that others get at SOCKET" },
+	{ "load", ctl_load, 1, true, false, JSON | BLOCK | SHARING,
+	  "FILE [-- COMMAND...]", "hold a block with the contents of FILE" },
+	{ "recv", ctl_recv, 1, true, true, JSON | OUTPUT,
+	  "SOCKET [-- COMMAND...]", "get a block that another process shares" },
+	{ "doctor", ctl_doctor, 0, false, true, JSON, "",
+	  "why there is no device, no permission, no huge page" },
+	{ "bench", ctl_bench, 0, false, false, JSON, "",
+	  "how long the calls take, by length" },
+};
+
+/* Those of every command have no `of`. */
+static const struct option_row {
+	struct option option;	/* its val is the short one, or above 255 */
+	unsigned int of;
+	const char *help;
+} option_rows[] = {
+	{ { "device", 1, NULL, 'd' }, 0,
+	  "-d, --device PATH    device node (default: $BUDDY_DEVICE or /dev/buddy)" },
+	{ { "backend", 1, NULL, 'b' }, 0,
+	  "-b, --backend NAME   device or process (default: $BUDDY_BACKEND or device);\n"
+	  "                       process: the region that this process alone would get" },
+	{ { "json", 0, NULL, 'j' }, JSON, "-j, --json           for programs" },
+	{ { "prometheus", 0, NULL, 0x100 }, PROMETHEUS,
+	  "    --prometheus     for the text file collector of Prometheus" },
+	{ { "svg", 0, NULL, 0x101 }, SVG, "    --svg            as an SVG image" },
+	{ { "rows", 1, NULL, 0x102 }, SHAPE,
+	  "    --rows N         lines (default 16)" },
+	{ { "columns", 1, NULL, 0x103 }, SHAPE,
+	  "    --columns N      cells a line (default 64)" },
+	{ { "color", 1, NULL, 0x104 }, COLOR,
+	  "    --color WHEN     always, never, auto (default: on a terminal)" },
+	{ { "align", 1, NULL, 'a' }, BLOCK,
+	  "-a, --align LENGTH   a power of two" },
+	{ { "pow2", 0, NULL, 0x105 }, BLOCK,
+	  "    --pow2           the whole power of two" },
+	{ { "scatter", 0, NULL, 0x106 }, BLOCK,
+	  "    --scatter        of several ranges, where there is no one range" },
+	{ { "share", 1, NULL, 's' }, SHARING,
+	  "-s, --share SOCKET   give the block to who connects to this socket" },
+	{ { "read-only", 0, NULL, 'r' }, SHARING,
+	  "-r, --read-only      they may only read it" },
+	{ { "interval", 1, NULL, 'n' }, INTERVAL,
+	  "-n, --interval S     seconds between two pictures (default 1)" },
+	{ { "output", 1, NULL, 'o' }, OUTPUT,
+	  "-o, --output FILE    write its contents there (- is standard output)" },
+	{ { "version", 0, NULL, 'V' }, 0, "-V, --version" },
+	{ { "help", 0, NULL, 'h' }, 0, "-h, --help           (of one command: buddyctl COMMAND -h)" },
 };
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+
+static void usage_options(FILE *to, unsigned int of)
+{
+	for (size_t i = 0; i < COUNT(option_rows); i++)
+		if (!option_rows[i].of || option_rows[i].of & of)
+			fprintf(to, "  %s\n", option_rows[i].help);
+}
 
 static void usage(FILE *to)
 {
 	fputs("usage: buddyctl [OPTION...] COMMAND\n\ncommands:\n", to);
 	for (size_t i = 0; i < COUNT(commands); i++)
-		fprintf(to, "  %-8s %s\n", commands[i].name, commands[i].help);
-	fputs("\n"
-	      "options:\n"
-	      "  -d, --device PATH    device node (default: $BUDDY_DEVICE or /dev/buddy)\n"
-	      "  -b, --backend NAME   device or process (default: $BUDDY_BACKEND or device).\n"
-	      "                       process shows the empty region a program would get\n"
-	      "  -j, --json           for programs\n"
-	      "      --rows N         map: lines (default 16)\n"
-	      "      --columns N      map: cells a line (default 64)\n"
-	      "  -V, --version\n"
-	      "  -h, --help\n"
-	      "\n"
-	      "exit status: 0; 1 the device refused; 2 wrong usage\n", to);
+		fprintf(to, "  %-7s %s\n", commands[i].name, commands[i].help);
+	fputs("\noptions of all commands:\n", to);
+	usage_options(to, 0);
+	fputs("\nLengths are bytes, or with K, M, G, T.\n"
+	      "\nexit status: 0; 1 the device refused, or something else went wrong;\n"
+	      "2 wrong usage; where a COMMAND is run, that of COMMAND\n", to);
+}
+
+static void usage_command(const struct command *c)
+{
+	printf("usage: buddyctl [OPTION...] %s%s%s\n\n%s\n\n", c->name,
+	       *c->usage ? " " : "", c->usage, c->help);
+	usage_options(stdout, c->options);
 }
 
 static int wrong(const char *what, const char *value)
@@ -67,6 +153,21 @@ static bool parse_backend(const char *name, enum buddy_backend *backend)
 	       !strcmp(name, "device") || !strcmp(name, "auto");
 }
 
+static bool is_color_terminal(void)
+{
+	const char *term = getenv("TERM"), *no = getenv("NO_COLOR");
+
+	return isatty(STDOUT_FILENO) && term && strcmp(term, "dumb") &&
+	       !(no && *no);
+}
+
+static bool parse_color(const char *when, bool *color)
+{
+	*color = !strcmp(when, "always") ||
+		 (!strcmp(when, "auto") && is_color_terminal());
+	return *color || !strcmp(when, "auto") || !strcmp(when, "never");
+}
+
 static const struct command *find(const char *name)
 {
 	for (size_t i = 0; i < COUNT(commands); i++)
@@ -75,23 +176,136 @@ static const struct command *find(const char *name)
 	return NULL;
 }
 
+/* What the command line says, before it is known whether it fits together. */
+struct line {
+	struct ctl ctl;
+	const char *path, *backend;
+	unsigned int given;	/* options that are not of every command */
+	const char *names[32];	/* and the names of these, by bit */
+	bool help, version;
+};
+
+/* Return: 0 or an exit status. */
+static int take_value(struct line *line, int option, const char *value)
+{
+	struct ctl *ctl = &line->ctl;
+	char *end;
+
+	switch (option) {
+	case 0x102:
+		ctl->rows = extent(value);
+		return ctl->rows < 0 ? wrong("--rows wants 1 to 4096", value) : 0;
+	case 0x103:
+		ctl->columns = extent(value);
+		return ctl->columns < 0 ? wrong("--columns wants 1 to 4096", value) : 0;
+	case 0x104:
+		return parse_color(value, &ctl->color) ? 0 :
+		       wrong("--color wants always, never or auto", value);
+	case 'a':
+		return ctl_parse_bytes(value, &ctl->align) ? 0 :
+		       wrong("--align wants a length such as 2M", value);
+	case 'n':
+		ctl->seconds = strtod(value, &end);
+		return end == value || *end || !(ctl->seconds >= 0.1 && ctl->seconds <= 3600) ?
+		       wrong("--interval wants 0.1 to 3600 seconds", value) : 0;
+	case 'd':
+		line->path = value;
+		return 0;
+	case 'b':
+		line->backend = value;
+		return 0;
+	case 's':
+		ctl->socket = value;
+		return 0;
+	default:
+		ctl->output = value;
+		return 0;
+	}
+}
+
+static void take_flag(struct line *line, int option)
+{
+	struct ctl *ctl = &line->ctl;
+
+	switch (option) {
+	case 'j':
+		ctl->format = CTL_JSON;
+		break;
+	case 0x100:
+		ctl->format = CTL_PROMETHEUS;
+		break;
+	case 0x101:
+		ctl->format = CTL_SVG;
+		break;
+	case 0x105:
+		ctl->flags |= BUDDY_ALLOC_POW2;
+		break;
+	case 0x106:
+		ctl->flags |= BUDDY_ALLOC_SCATTER;
+		break;
+	case 'r':
+		ctl->share_flags = BUDDY_SHARE_READ_ONLY;
+		break;
+	case 'V':
+		line->version = true;
+		break;
+	case 'h':
+		line->help = true;
+		break;
+	}
+}
+
+/* Fills @line; optind is then the first operand. Return: 0 or an exit status. */
+static int parse(int argc, char **argv, struct line *line)
+{
+	struct option options[COUNT(option_rows) + 1] = { 0 };
+	int c, status = 0;
+
+	for (size_t i = 0; i < COUNT(option_rows); i++)
+		options[i] = option_rows[i].option;
+	while (!status && (c = getopt_long(argc, argv, "d:b:a:s:n:o:jrVh", options,
+					   NULL)) != -1) {
+		if (c == '?') {
+			fputs("see buddyctl --help\n", stderr);
+			return 2;
+		}
+		for (size_t i = 0; i < COUNT(option_rows); i++) {
+			if (options[i].val != c)
+				continue;
+			line->given |= option_rows[i].of;
+			if (option_rows[i].of)
+				line->names[__builtin_ctz(option_rows[i].of)] = options[i].name;
+		}
+		if (optarg)
+			status = take_value(line, c, optarg);
+		else
+			take_flag(line, c);
+	}
+	return status;
+}
+
+/* Return: an exit status. */
 static int run(const struct command *command, struct ctl *ctl,
 	       enum buddy_backend backend, const char *path)
 {
-	int err;
+	int err = 0;
 
 	if (!path)
 		path = getenv("BUDDY_DEVICE");
 	if (!path || !*path)
 		path = "/dev/buddy";
 	ctl->name = backend == BUDDY_BACKEND_PROCESS ? "process" : path;
-	err = buddy_dev_open(&ctl->dev, backend, path, 0);
+	ctl->command = command->name;
+	if (!command->no_device)
+		err = buddy_dev_open(&ctl->dev, backend, path, 0);
 	if (!err) {
 		err = command->run(ctl);
 		buddy_dev_close(ctl->dev);
 	}
 	if (!err && (fflush(stdout) || ferror(stdout)))
 		err = -EIO;
+	if (err >= CTL_SAID)
+		return err - CTL_SAID;
 	if (err) {
 		fprintf(stderr, "buddyctl: %s: %s\n", ctl->name,
 			buddy_strerror(err));
@@ -102,62 +316,45 @@ static int run(const struct command *command, struct ctl *ctl,
 
 int main(int argc, char **argv)
 {
-	static const struct option options[] = {
-		{ "device", required_argument, NULL, 'd' },
-		{ "backend", required_argument, NULL, 'b' },
-		{ "json", no_argument, NULL, 'j' },
-		{ "rows", required_argument, NULL, 'r' },
-		{ "columns", required_argument, NULL, 'c' },
-		{ "version", no_argument, NULL, 'V' },
-		{ "help", no_argument, NULL, 'h' },
-		{ NULL, 0, NULL, 0 },
-	};
-	enum buddy_backend backend;
+	struct line line = { .backend = getenv("BUDDY_BACKEND") };
 	const struct command *command;
-	const char *path = NULL, *name = getenv("BUDDY_BACKEND");
-	struct ctl ctl = { 0 };
-	int c;
+	enum buddy_backend backend;
+	int status, operands;
 
-	while ((c = getopt_long(argc, argv, "d:b:jVh", options, NULL)) != -1) {
-		switch (c) {
-		case 'd':
-			path = optarg;
-			break;
-		case 'b':
-			name = optarg;
-			break;
-		case 'j':
-			ctl.json = true;
-			break;
-		case 'r':
-			ctl.rows = extent(optarg);
-			if (ctl.rows < 0)
-				return wrong("--rows wants 1 to 4096", optarg);
-			break;
-		case 'c':
-			ctl.columns = extent(optarg);
-			if (ctl.columns < 0)
-				return wrong("--columns wants 1 to 4096", optarg);
-			break;
-		case 'V':
-			puts("buddyctl " VERSION);
-			return 0;
-		case 'h':
-			usage(stdout);
-			return 0;
-		default:
-			usage(stderr);
-			return 2;
-		}
+	line.ctl.color = is_color_terminal();
+	status = parse(argc, argv, &line);
+	if (status)
+		return status;
+	if (line.version) {
+		puts("buddyctl " VERSION);
+		return 0;
 	}
-	if (optind + 1 != argc) {
-		usage(stderr);
+	if (optind == argc) {
+		usage(line.help ? stdout : stderr);
+		return line.help ? 0 : 2;
+	}
+	command = find(argv[optind++]);
+	if (!command)
+		return wrong("unknown command", argv[optind - 1]);
+	if (line.help) {
+		usage_command(command);
+		return 0;
+	}
+	operands = argc - optind;
+	if (operands < command->operands ||
+	    (operands > command->operands && !command->runs)) {
+		fprintf(stderr, "usage: buddyctl [OPTION...] %s %s\n",
+			command->name, command->usage);
 		return 2;
 	}
-	if (!parse_backend(name, &backend))
-		return wrong("unknown backend", name);
-	command = find(argv[optind]);
-	if (!command)
-		return wrong("unknown command", argv[optind]);
-	return run(command, &ctl, backend, path);
+	line.given &= ~command->options;
+	if (line.given) {
+		fprintf(stderr, "buddyctl: %s has no such option: --%s; see buddyctl %s --help\n",
+			command->name, line.names[__builtin_ctz(line.given)], command->name);
+		return 2;
+	}
+	if (!parse_backend(line.backend, &backend))
+		return wrong("unknown backend", line.backend);
+	line.ctl.operands = argv + optind;
+	return run(command, &line.ctl, backend, line.path);
 }

@@ -1,145 +1,189 @@
 // SPDX-License-Identifier: MIT
 /*
- * map.c - buddyctl map: the region as lines of cells, one character each.
- *
- * Reads the extents once and adds each to the cells that it covers.
+ * map.c - buddyctl map: the region as lines of cells, one character each, in colors on
+ * a terminal; as JSON; as SVG.
  */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
 #include "buddyctl.h"
+#include "picture.h"
 
-#define STATES	6	/* BUDDY_EXTENT_* */
-#define BATCH	256
-
-struct cell {
-	uint64_t bytes[STATES];
-};
-
-struct picture {
-	struct cell *cells;
-	uint64_t count;
-	uint64_t cell_bytes;
-};
-
-static const char *const state_names[STATES] = {
-	[BUDDY_EXTENT_FREE] = "free",
-	[BUDDY_EXTENT_USED] = "used",
-	[BUDDY_EXTENT_RETURNING] = "returning",
-	[BUDDY_EXTENT_QUARANTINED] = "quarantined",
-	[BUDDY_EXTENT_RESERVED] = "reserved",
-	[BUDDY_EXTENT_PRIVATE] = "private",
-};
-
-/* A newer module may know more states. */
-static uint32_t known(uint32_t state)
+static void put_cell(const struct picture *p, const struct picture_cell *cell,
+		     bool color)
 {
-	return state < STATES ? state : BUDDY_EXTENT_USED;
+	const struct picture_owner *owner = cell->most ? picture_owner(p, cell->pid) : NULL;
+
+	if (color && owner)
+		printf("\033[38;5;16;48;5;%um%c\033[0m",
+		       picture_color(owner->hue, cell->length), picture_symbol(cell));
+	else
+		putchar(picture_symbol(cell));
 }
 
-static void paint(struct picture *p, const struct buddy_extent_entry *e)
+static void put_owners(const struct picture *p, bool color)
 {
-	uint64_t at = e->offset, end = e->offset + e->length;
+	char name[16];
 
-	while (at < end && at / p->cell_bytes < p->count) {
-		uint64_t i = at / p->cell_bytes;
-		uint64_t stop = (i + 1) * p->cell_bytes;
+	for (int i = 0; i < p->owner_count; i++) {
+		const struct picture_owner *o = &p->owners[i];
 
-		if (stop > end)
-			stop = end;
-		p->cells[i].bytes[known(e->state)] += stop - at;
-		at = stop;
+		picture_process(o->pid, name);
+		if (color)
+			printf("\033[48;5;%um  \033[0m ", picture_color(o->hue, 2 << 20));
+		printf("%7d %-15s %10s in %" PRIu64 " block%s, %s free to it\n", o->pid,
+		       name, ctl_bytes(o->used), o->blocks, o->blocks == 1 ? "" : "s",
+		       ctl_bytes(o->private_));
 	}
 }
 
-static char symbol(const struct cell *c)
-{
-	if (c->bytes[BUDDY_EXTENT_QUARANTINED])
-		return '!';
-	if (c->bytes[BUDDY_EXTENT_RETURNING])
-		return '~';
-	if (c->bytes[BUDDY_EXTENT_RESERVED])
-		return 'x';
-	if (!c->bytes[BUDDY_EXTENT_USED])
-		return c->bytes[BUDDY_EXTENT_PRIVATE] ? '-' : '.';
-	return c->bytes[BUDDY_EXTENT_FREE] || c->bytes[BUDDY_EXTENT_PRIVATE] ?
-	       '+' : '#';
-}
-
-/* Calls @each for every extent. Return: 0 or a negative errno. */
-static int for_extents(struct buddy_dev *dev,
-		       void (*each)(struct picture *,
-				    const struct buddy_extent_entry *),
-		       struct picture *p)
-{
-	struct buddy_extent_entry entries[BATCH];
-	uint64_t start = 0;
-	int n;
-
-	while ((n = buddy_dev_extents(dev, &start, entries, BATCH)) > 0)
-		for (int i = 0; i < n; i++)
-			each(p, &entries[i]);
-	return n;
-}
-
-static void print_cells(const struct picture *p, const struct ctl *ctl,
-			uint64_t columns)
+static void put_text(const struct picture *p, const struct ctl *ctl, uint64_t columns)
 {
 	printf("%s: a cell is %s\n", ctl->name, ctl_bytes(p->cell_bytes));
 	for (uint64_t i = 0; i < p->count; i += columns) {
 		printf("%10s |", ctl_bytes(i * p->cell_bytes));
 		for (uint64_t k = i; k < i + columns && k < p->count; k++)
-			putchar(symbol(&p->cells[k]));
+			put_cell(p, &p->cells[k], ctl->color);
 		puts("|");
 	}
-	puts(". free  - free to one file  # used  + used in part  ~ returning  ! quarantined  x reserved");
+	puts(picture_legend);
+	put_owners(p, ctl->color);
 }
 
-static void print_extent(struct picture *p, const struct buddy_extent_entry *e)
+static void put_extent(void *context, const struct buddy_extent_entry *e)
 {
+	bool *first = context;
+
 	printf("%s\n  { \"offset\": %" PRIu64 ", \"length\": %" PRIu64
-	       ", \"state\": \"%s\", \"pid\": %d }", p->count++ ? "," : "",
+	       ", \"state\": \"%s\", \"pid\": %d }", *first ? "" : ",",
 	       (uint64_t)e->offset, (uint64_t)e->length,
-	       state_names[known(e->state)], e->pid);
+	       picture_state_names[picture_state(e->state)], e->pid);
+	*first = false;
 }
 
 static int map_json(const struct ctl *ctl)
 {
-	struct picture p = { 0 };
+	bool first = true;
 	int err;
 
 	putchar('[');
-	err = for_extents(ctl->dev, print_extent, &p);
+	err = picture_extents(ctl->dev, put_extent, &first);
 	puts("\n]");
+	return err;
+}
+
+/* Pixels of the SVG: of a line of cells, between two, of all its width. */
+enum { LINE = 14, GAP = 3, WIDTH = 960, LEFT = 80, TEXT = 18 };
+
+struct drawing {
+	const struct picture *picture;
+	uint64_t line_bytes;
+};
+
+static uint32_t fill_of(const struct picture *p, const struct buddy_extent_entry *e)
+{
+	static const uint32_t fills[PICTURE_STATES] = {
+		[BUDDY_EXTENT_FREE] = 0xf2f2f2,
+		[BUDDY_EXTENT_RETURNING] = 0xffd9a0,
+		[BUDDY_EXTENT_QUARANTINED] = 0xd03030,
+		[BUDDY_EXTENT_RESERVED] = 0x303030,
+		[BUDDY_EXTENT_PRIVATE] = 0xd8dde2,
+	};
+	const struct picture_owner *owner = picture_owner(p, e->pid);
+
+	if (picture_state(e->state) != BUDDY_EXTENT_USED)
+		return fills[e->state];
+	return picture_rgb(picture_color(owner ? owner->hue : PICTURE_HUES - 1, e->length));
+}
+
+/* An extent is a rectangle on each line that it has a part of. */
+static void draw_extent(void *context, const struct buddy_extent_entry *e)
+{
+	const struct drawing *d = context;
+	uint64_t at = e->offset, end = e->offset + e->length;
+
+	while (at < end) {
+		uint64_t line = at / d->line_bytes;
+		uint64_t stop = (line + 1) * d->line_bytes < end ?
+				(line + 1) * d->line_bytes : end;
+		double scale = (double)WIDTH / (double)d->line_bytes;
+
+		printf("<rect x=\"%.2f\" y=\"%" PRIu64 "\" width=\"%.2f\" height=\"%d\" "
+		       "fill=\"#%06x\" stroke=\"#fff\" stroke-width=\"0.3\"><title>%s, %s at "
+		       "%s, process %d</title></rect>\n",
+		       LEFT + (double)(at - line * d->line_bytes) * scale,
+		       TEXT + line * (LINE + GAP), (double)(stop - at) * scale, LINE,
+		       fill_of(d->picture, e), picture_state_names[picture_state(e->state)],
+		       ctl_bytes(e->length), ctl_bytes(e->offset), e->pid);
+		at = stop;
+	}
+}
+
+static void draw_text(unsigned int x, uint64_t y, const char *text)
+{
+	printf("<text x=\"%u\" y=\"%" PRIu64 "\">", x, y);
+	for (; *text; text++) {
+		if (*text == '<' || *text == '&')
+			fputs(*text == '<' ? "&lt;" : "&amp;", stdout);
+		else
+			putchar(*text);
+	}
+	puts("</text>");
+}
+
+static void draw_owners(const struct picture *p, uint64_t y)
+{
+	char name[16], text[128];
+
+	for (int i = 0; i < p->owner_count; i++) {
+		const struct picture_owner *o = &p->owners[i];
+
+		picture_process(o->pid, name);
+		snprintf(text, sizeof(text), "%d %s: %s in %" PRIu64 " blocks", o->pid, name,
+			 ctl_bytes(o->used), o->blocks);
+		printf("<rect x=\"%d\" y=\"%" PRIu64 "\" width=\"12\" height=\"12\" fill=\"#%06x\"/>\n",
+		       LEFT, y - 11, picture_rgb(picture_color(o->hue, 2 << 20)));
+		draw_text(LEFT + TEXT, y, text);
+		y += TEXT;
+	}
+}
+
+static int map_svg(const struct ctl *ctl, const struct picture *p, uint64_t lines)
+{
+	struct drawing d = { p, (p->region + lines - 1) / lines };
+	uint64_t end = TEXT + lines * (LINE + GAP) + TEXT;
+	char title[64];
+	int err;
+
+	printf("<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"%d\" height=\"%" PRIu64
+	       "\" font-family=\"sans-serif\" font-size=\"12\">\n"
+	       "<rect width=\"100%%\" height=\"100%%\" fill=\"#fff\"/>\n",
+	       LEFT + WIDTH + 10, end + TEXT * (uint64_t)p->owner_count);
+	snprintf(title, sizeof(title), "%s: %.16s", ctl->name, ctl_bytes(p->region));
+	draw_text(4, 12, title);
+	for (uint64_t i = 0; i < lines; i++)
+		draw_text(4, TEXT + i * (LINE + GAP) + LINE - 3, ctl_bytes(i * d.line_bytes));
+	err = picture_extents(ctl->dev, draw_extent, &d);
+	draw_owners(p, end);
+	puts("</svg>");
 	return err;
 }
 
 int ctl_map(const struct ctl *ctl)
 {
 	uint64_t columns = ctl->columns ? (uint64_t)ctl->columns : 64;
-	uint64_t cells = (ctl->rows ? (uint64_t)ctl->rows : 16) * columns;
-	struct picture p = { 0 };
-	struct buddy_info info;
+	uint64_t rows = ctl->rows ? (uint64_t)ctl->rows : 16;
+	struct picture p;
 	int err;
 
-	if (ctl->json)
+	if (ctl->format == CTL_JSON)
 		return map_json(ctl);
-	err = buddy_dev_info(ctl->dev, &info);
-	if (err)
-		return err;
-	/* whole granules a cell; a small region has fewer cells */
-	p.cell_bytes = (info.out_region / info.out_granule + cells - 1) / cells *
-		       info.out_granule;
-	p.count = (info.out_region + p.cell_bytes - 1) / p.cell_bytes;
-	p.cells = calloc(p.count, sizeof(*p.cells));
-	if (!p.cells)
-		return -ENOMEM;
-	err = for_extents(ctl->dev, paint, &p);
-	if (!err)
-		print_cells(&p, ctl, columns);
-	free(p.cells);
+	err = picture_read(ctl->dev, rows * columns, &p);
+	if (!err && ctl->format == CTL_SVG)
+		err = map_svg(ctl, &p, rows);
+	else if (!err)
+		put_text(&p, ctl, columns);
+	picture_free(&p);
 	return err;
 }

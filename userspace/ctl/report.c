@@ -1,15 +1,20 @@
 // SPDX-License-Identifier: MIT
 /*
- * report.c - buddyctl info and stats, for people and as JSON.
+ * report.c - buddyctl info and stats, for people, as JSON, and for Prometheus.
  *
- * Each report is a list of named numbers, printed by one of two printers.
+ * Each report is a list of named numbers, printed by one of three printers.
  */
+#include <errno.h>
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
 
 #include "buddyctl.h"
 
-enum unit { NUMBER, BYTES, PERMILLE };
+enum unit { NUMBER, COUNTER, BYTES, PERMILLE };
 
 struct figure {
 	const char *key;	/* JSON */
@@ -37,6 +42,46 @@ const char *ctl_bytes(uint64_t bytes)
 	return text;
 }
 
+bool ctl_parse_bytes(const char *text, uint64_t *bytes)
+{
+	static const char letters[] = "KMGT";
+	const char *letter;
+	char *end;
+	double value = strtod(text, &end), unit = 1;
+
+	if (end == text || !(value > 0))
+		return false;
+	if (*end) {
+		letter = strchr(letters, *end & ~0x20);
+		if (!letter || !*letter)
+			return false;
+		unit = ldexp(1, 10 * (int)(letter - letters + 1));
+		end++;
+		/* 4KiB is 4K, 4KB too: nobody sells contiguous memory by the 1000 */
+		if (!strcmp(end, "iB") || !strcmp(end, "B"))
+			end += strlen(end);
+	}
+	value *= unit;
+	if (*end || value < 1 || value >= ldexp(1, 63))
+		return false;
+	*bytes = (uint64_t)value;
+	return true;
+}
+
+int ctl_failed(const char *what, int error)
+{
+	fprintf(stderr, "buddyctl: %s: %s\n", what, strerror(error < 0 ? -error : error));
+	return CTL_SAID + 1;
+}
+
+double ctl_now(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
 static void print_text(const struct figure *figures, int count)
 {
 	for (int i = 0; i < count; i++) {
@@ -59,25 +104,55 @@ static void print_json(const struct figure *figures, int count)
 		printf(",\n  \"%s\": %" PRId64, figures[i].key, figures[i].value);
 }
 
-static void print_name(const struct ctl *ctl)
+void ctl_print_string(const char *text)
 {
-	if (!ctl->json) {
-		printf("%-16s %12s\n", "device", ctl->name);
-		return;
-	}
-	printf("{\n  \"device\": \"");
-	for (const char *c = ctl->name; *c; c++) {
+	putchar('"');
+	for (const char *c = text; *c; c++) {
 		if ((unsigned char)*c < ' ')
 			printf("\\u%04x", *c);
 		else
 			printf(*c == '"' || *c == '\\' ? "\\%c" : "%c", *c);
 	}
-	printf("\",\n  \"backend\": \"%s\"", buddy_dev_backend(ctl->dev));
+	putchar('"');
+}
+
+/* The names and units that Prometheus recommends: bytes, ratios, _total for counters. */
+static void print_prometheus(const struct ctl *ctl, const struct figure *figures, int count)
+{
+	for (int i = 0; i < count; i++) {
+		const struct figure *f = &figures[i];
+		bool counter = f->unit == COUNTER;
+		const char *suffix = f->unit == BYTES ? "_bytes" :
+				     f->unit == PERMILLE ? "_ratio" : counter ? "_total" : "";
+		/* fragmentation_permille is a ratio here */
+		int length = f->unit == PERMILLE ? (int)strcspn(f->key, "_") :
+						   (int)strlen(f->key);
+
+		printf("# HELP buddy_%.*s%s %s\n# TYPE buddy_%.*s%s %s\nbuddy_%.*s%s{device=",
+		       length, f->key, suffix, f->label, length, f->key, suffix,
+		       counter ? "counter" : "gauge", length, f->key, suffix);
+		ctl_print_string(ctl->name);
+		if (f->unit == PERMILLE)
+			printf("} %g\n", (double)f->value / 1000);
+		else
+			printf("} %" PRId64 "\n", f->value);
+	}
+}
+
+static void print_name(const struct ctl *ctl)
+{
+	if (ctl->format != CTL_JSON) {
+		printf("%-16s %12s\n", "device", ctl->name);
+		return;
+	}
+	printf("{\n  \"device\": ");
+	ctl_print_string(ctl->name);
+	printf(",\n  \"backend\": \"%s\"", buddy_dev_backend(ctl->dev));
 }
 
 static void print(const struct ctl *ctl, const struct figure *figures, int count)
 {
-	if (ctl->json)
+	if (ctl->format == CTL_JSON)
 		print_json(figures, count);
 	else
 		print_text(figures, count);
@@ -106,7 +181,7 @@ int ctl_info(const struct ctl *ctl)
 		return err;
 	print_name(ctl);
 	print(ctl, figures, COUNT(figures));
-	if (ctl->json)
+	if (ctl->format == CTL_JSON)
 		puts("\n}");
 	return 0;
 }
@@ -114,7 +189,7 @@ int ctl_info(const struct ctl *ctl)
 static void print_orders(const struct ctl *ctl, const struct buddy_stats *s,
 			 uint64_t granule)
 {
-	if (ctl->json) {
+	if (ctl->format == CTL_JSON) {
 		printf(",\n  \"free_blocks\": [");
 		for (uint32_t i = 0; i < s->out_orders; i++)
 			printf("%s%" PRIu64, i ? ", " : "",
@@ -154,11 +229,15 @@ int ctl_stats(const struct ctl *ctl)
 		{ "fragmentation_permille", "fragmentation", PERMILLE,
 		  s.out_fragmentation },
 		{ "blocks", "blocks", NUMBER, (int64_t)s.out_blocks },
-		{ "allocs", "allocated ever", NUMBER, (int64_t)s.out_allocs },
-		{ "frees", "freed ever", NUMBER, (int64_t)s.out_frees },
-		{ "fails", "found no memory", NUMBER, (int64_t)s.out_fails },
+		{ "allocs", "allocated ever", COUNTER, (int64_t)s.out_allocs },
+		{ "frees", "freed ever", COUNTER, (int64_t)s.out_frees },
+		{ "fails", "found no memory", COUNTER, (int64_t)s.out_fails },
 	};
 
+	if (ctl->format == CTL_PROMETHEUS) {
+		print_prometheus(ctl, figures, COUNT(figures));
+		return 0;
+	}
 	print_name(ctl);
 	print(ctl, figures, COUNT(figures));
 	print_orders(ctl, &s, info.out_granule);

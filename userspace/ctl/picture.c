@@ -1,0 +1,233 @@
+// SPDX-License-Identifier: MIT
+/*
+ * picture.c - reads the extents of a region once: into cells, and by owner.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "picture.h"
+
+#define BATCH	256
+
+const char *const picture_state_names[PICTURE_STATES] = {
+	[BUDDY_EXTENT_FREE] = "free",
+	[BUDDY_EXTENT_USED] = "used",
+	[BUDDY_EXTENT_RETURNING] = "returning",
+	[BUDDY_EXTENT_QUARANTINED] = "quarantined",
+	[BUDDY_EXTENT_RESERVED] = "reserved",
+	[BUDDY_EXTENT_PRIVATE] = "private",
+};
+
+const char picture_legend[] =
+	". free  - free to one file  # used  + used in part  ~ returning  ! quarantined  x reserved";
+
+/* Of xterm's cube of 6 x 6 x 6 colors: light, middle, dark; distinct in each column. */
+static const uint8_t palette[PICTURE_HUES][SHADES] = {
+	{ 117, 75, 32 }, { 157, 77, 34 }, { 228, 220, 178 }, { 219, 170, 133 },
+	{ 123, 44, 30 }, { 216, 209, 166 }, { 189, 141, 98 }, { 250, 246, 242 },
+};
+
+int picture_extents(struct buddy_dev *dev,
+		    void (*each)(void *context, const struct buddy_extent_entry *e),
+		    void *context)
+{
+	struct buddy_extent_entry entries[BATCH];
+	uint64_t start = 0;
+	int n;
+
+	while ((n = buddy_dev_extents(dev, &start, entries, BATCH)) > 0)
+		for (int i = 0; i < n; i++)
+			each(context, &entries[i]);
+	return n;
+}
+
+static void paint(struct picture *p, const struct buddy_extent_entry *e)
+{
+	uint64_t at = e->offset, end = e->offset + e->length;
+
+	while (at < end && at / p->cell_bytes < p->count) {
+		struct picture_cell *cell = &p->cells[at / p->cell_bytes];
+		uint64_t stop = (at / p->cell_bytes + 1) * p->cell_bytes;
+
+		if (stop > end)
+			stop = end;
+		cell->bytes[picture_state(e->state)] += stop - at;
+		if (e->state == BUDDY_EXTENT_USED && stop - at > cell->most) {
+			cell->most = stop - at;
+			cell->length = e->length;
+			cell->pid = e->pid;
+		}
+		at = stop;
+	}
+}
+
+struct reading {
+	struct picture *picture;
+	int room;
+	int err;
+};
+
+/* The entry of @pid, made if it is not there; NULL without memory. */
+static struct picture_owner *owner_of(struct reading *r, int32_t pid)
+{
+	struct picture *p = r->picture;
+	struct picture_owner *owners = p->owners;
+
+	for (int i = 0; i < p->owner_count; i++)
+		if (owners[i].pid == pid)
+			return &owners[i];
+	if (p->owner_count == r->room) {
+		r->room = r->room ? 2 * r->room : 16;
+		owners = realloc(owners, (size_t)r->room * sizeof(*owners));
+		if (!owners)
+			return NULL;
+		p->owners = owners;
+	}
+	owners[p->owner_count] = (struct picture_owner){ .pid = pid };
+	return &owners[p->owner_count++];
+}
+
+static void read_extent(void *context, const struct buddy_extent_entry *e)
+{
+	struct reading *r = context;
+	struct picture_owner *owner;
+
+	paint(r->picture, e);
+	if (e->state != BUDDY_EXTENT_USED && e->state != BUDDY_EXTENT_PRIVATE)
+		return;
+	owner = owner_of(r, e->pid);
+	if (!owner) {
+		r->err = -ENOMEM;
+		return;
+	}
+	if (e->state == BUDDY_EXTENT_PRIVATE) {
+		owner->private_ += e->length;
+	} else {
+		owner->used += e->length;
+		owner->blocks++;
+	}
+}
+
+static int has_more(const void *a, const void *b)
+{
+	const struct picture_owner *x = a, *y = b;
+
+	if (x->used != y->used)
+		return x->used < y->used ? 1 : -1;
+	return (x->pid > y->pid) - (x->pid < y->pid);
+}
+
+/* By pid, so that a process keeps its color; the next one where two would share it. */
+static void choose_hues(struct picture *p)
+{
+	bool taken[PICTURE_HUES] = { false };
+
+	for (int i = 0; i < p->owner_count; i++) {
+		unsigned int hue = (unsigned int)p->owners[i].pid % PICTURE_HUES;
+
+		for (int k = 0; taken[hue] && k < PICTURE_HUES; k++)
+			hue = (hue + 1) % PICTURE_HUES;
+		taken[hue] = true;
+		p->owners[i].hue = hue;
+	}
+}
+
+int picture_read(struct buddy_dev *dev, uint64_t cells, struct picture *p)
+{
+	struct reading r = { .picture = p };
+	struct buddy_info info;
+	int err;
+
+	*p = (struct picture){ 0 };
+	err = buddy_dev_info(dev, &info);
+	if (err)
+		return err;
+	/* whole granules a cell; a small region has fewer cells */
+	p->region = info.out_region;
+	p->cell_bytes = (info.out_region / info.out_granule + cells - 1) / cells *
+			info.out_granule;
+	p->count = (info.out_region + p->cell_bytes - 1) / p->cell_bytes;
+	p->cells = calloc(p->count, sizeof(*p->cells));
+	if (!p->cells)
+		return -ENOMEM;
+	err = picture_extents(dev, read_extent, &r);
+	if (err || r.err)
+		return err ? err : r.err;
+	if (p->owner_count)
+		qsort(p->owners, (size_t)p->owner_count, sizeof(*p->owners), has_more);
+	choose_hues(p);
+	return 0;
+}
+
+void picture_free(struct picture *p)
+{
+	free(p->cells);
+	free(p->owners);
+	*p = (struct picture){ 0 };
+}
+
+char picture_symbol(const struct picture_cell *c)
+{
+	if (c->bytes[BUDDY_EXTENT_QUARANTINED])
+		return '!';
+	if (c->bytes[BUDDY_EXTENT_RETURNING])
+		return '~';
+	if (c->bytes[BUDDY_EXTENT_RESERVED])
+		return 'x';
+	if (!c->bytes[BUDDY_EXTENT_USED])
+		return c->bytes[BUDDY_EXTENT_PRIVATE] ? '-' : '.';
+	return c->bytes[BUDDY_EXTENT_FREE] || c->bytes[BUDDY_EXTENT_PRIVATE] ?
+	       '+' : '#';
+}
+
+const struct picture_owner *picture_owner(const struct picture *p, int32_t pid)
+{
+	for (int i = 0; i < p->owner_count; i++)
+		if (p->owners[i].pid == pid)
+			return &p->owners[i];
+	return NULL;
+}
+
+unsigned int picture_color(unsigned int hue, uint64_t length)
+{
+	enum picture_shade shade = length < 2 << 20 ? SHADE_SMALL :
+				   length < 64 << 20 ? SHADE_MIDDLE : SHADE_LARGE;
+
+	return palette[hue % PICTURE_HUES][shade];
+}
+
+uint32_t picture_rgb(unsigned int color)
+{
+	static const uint8_t levels[] = { 0, 95, 135, 175, 215, 255 };
+
+	if (color >= 232)	/* the greys */
+		return 0x010101 * (8 + 10 * (color - 232));
+	color -= 16;
+	return (uint32_t)levels[color / 36] << 16 |
+	       (uint32_t)levels[color / 6 % 6] << 8 | levels[color % 6];
+}
+
+void picture_process(int32_t pid, char name[static 16])
+{
+	char path[32];
+	FILE *file;
+	size_t n = 0;
+
+	snprintf(path, sizeof(path), "/proc/%d/comm", (int)pid);
+	file = pid > 0 ? fopen(path, "re") : NULL;
+	if (file) {
+		n = fread(name, 1, 15, file);
+		fclose(file);
+	}
+	if (n && name[n - 1] == '\n')
+		n--;
+	if (!n)
+		name[n++] = '?';
+	name[n] = 0;
+	/* a process names itself: nothing that a terminal would obey */
+	for (size_t i = 0; i < n; i++)
+		if (name[i] < ' ' || name[i] > '~')
+			name[i] = '?';
+}

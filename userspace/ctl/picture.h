@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * picture.h - the region as cells, and who owns it: what map, its SVG and top draw.
+ */
+#ifndef PICTURE_H
+#define PICTURE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <buddy_mem.h>
+
+#define PICTURE_STATES	6	/* BUDDY_EXTENT_* */
+#define PICTURE_HUES	8
+
+/* A block's length: below 2 MiB, below 64 MiB, and more. */
+enum picture_shade { SHADE_SMALL, SHADE_MIDDLE, SHADE_LARGE, SHADES };
+
+struct picture_cell {
+	uint64_t bytes[PICTURE_STATES];
+	/* of the block that has most of the cell; 0 where none has */
+	uint64_t most, length;
+	int32_t pid;
+};
+
+struct picture_owner {
+	int32_t pid;		/* 0: not in our pid namespace, or nobody any more */
+	unsigned int hue;	/* below PICTURE_HUES */
+	uint64_t blocks, used, private_;
+};
+
+struct picture {
+	uint64_t region;
+	uint64_t cell_bytes;
+	uint64_t count;
+	struct picture_cell *cells;
+	int owner_count;
+	struct picture_owner *owners;	/* who has most first */
+};
+
+/*
+ * Reads the region in @cells cells at most, each of whole granules.
+ * Return: 0 or a negative errno; afterwards picture_free() in any case.
+ */
+int picture_read(struct buddy_dev *dev, uint64_t cells, struct picture *p);
+void picture_free(struct picture *p);
+
+/* Calls @each for every extent. Return: 0 or a negative errno. */
+int picture_extents(struct buddy_dev *dev,
+		    void (*each)(void *context, const struct buddy_extent_entry *e),
+		    void *context);
+
+/* A newer module may know more states. */
+static inline uint32_t picture_state(uint32_t state)
+{
+	return state < PICTURE_STATES ? state : BUDDY_EXTENT_USED;
+}
+
+extern const char *const picture_state_names[PICTURE_STATES];
+
+/* . free  - free to one file  # used  + used in part  ~ returning  ! quarantined  x reserved */
+char picture_symbol(const struct picture_cell *cell);
+extern const char picture_legend[];
+
+const struct picture_owner *picture_owner(const struct picture *p, int32_t pid);
+
+/* Color of an owner's block, as one of the 256 of xterm. */
+unsigned int picture_color(unsigned int hue, uint64_t length);
+
+/* The same as 0xrrggbb. */
+uint32_t picture_rgb(unsigned int color);
+
+/* The name of a process, or "?"; 16 bytes at most, all printable. */
+void picture_process(int32_t pid, char name[static 16]);
+
+#endif /* PICTURE_H */

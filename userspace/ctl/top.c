@@ -1,0 +1,272 @@
+// SPDX-License-Identifier: MIT
+/*
+ * top.c - buddyctl top: the region and its owners, live, in 80x24 and more.
+ *
+ * Each picture is read whole before anything of it is drawn. Keys: the table below.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <locale.h>
+#include <ncurses.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "buddyctl.h"
+#include "picture.h"
+
+enum { HEADER = 5, OWNER_LINES = 6, LABEL = 11 };
+
+struct top {
+	const struct ctl *ctl;
+	double seconds;		/* between two pictures */
+	bool paused, help;
+	int first;		/* owner on the first line of the list */
+	struct buddy_stats stats, before;
+	double at, before_at;
+	struct picture picture;
+	int shown;		/* owners that found room */
+	bool color;		/* 256 of them */
+};
+
+static void slower(struct top *t)
+{
+	t->seconds = t->seconds * 2 > 3600 ? 3600 : t->seconds * 2;
+}
+
+static void faster(struct top *t)
+{
+	t->seconds = t->seconds / 2 < 0.1 ? 0.1 : t->seconds / 2;
+}
+
+static void pause_or_go(struct top *t)
+{
+	t->paused = !t->paused;
+}
+
+static void help_or_not(struct top *t)
+{
+	t->help = !t->help;
+}
+
+static void up(struct top *t)
+{
+	t->first -= t->first > 0;
+}
+
+static void down(struct top *t)
+{
+	t->first += t->first + t->shown < t->picture.owner_count;
+}
+
+static const struct key {
+	int key;
+	void (*act)(struct top *t);	/* NULL: the end */
+	const char *help;
+} keys[] = {
+	{ 'q', NULL, "q        leave" },
+	{ 27, NULL, NULL },
+	{ ' ', pause_or_go, "space    pause, go on" },
+	{ '+', slower, "+ -      slower, faster" },
+	{ '-', faster, NULL },
+	{ KEY_UP, up, "up down  other owners" },
+	{ KEY_DOWN, down, NULL },
+	{ 'k', up, NULL },
+	{ 'j', down, NULL },
+	{ '?', help_or_not, "?        this help" },
+	{ 'h', help_or_not, NULL },
+};
+
+#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+
+/* Allocations in a second since the picture before, or -1. */
+static double rate(uint64_t now, uint64_t before, double seconds)
+{
+	return seconds > 0 ? (double)(now - before) / seconds : -1;
+}
+
+static void draw_header(const struct top *t)
+{
+	const struct buddy_stats *s = &t->stats;
+	double seconds = t->before_at > 0 ? t->at - t->before_at : 0;
+
+	mvprintw(0, 0, "%s  %s  every %.1f s%s   (? for help)", t->ctl->name,
+		 ctl_bytes(s->out_region), t->seconds, t->paused ? ", paused" : "");
+	mvprintw(1, 0, "used %s in %" PRIu64 " blocks   free %s   largest %s   private %s",
+		 ctl_bytes(s->out_used), (uint64_t)s->out_blocks, ctl_bytes(s->out_free),
+		 ctl_bytes(s->out_largest), ctl_bytes(s->out_private));
+	mvprintw(2, 0, "returning %s   quarantined %s   reserved %s   fragmentation %.1f %%",
+		 ctl_bytes(s->out_returning), ctl_bytes(s->out_quarantined),
+		 ctl_bytes(s->out_reserved), s->out_fragmentation / 10.0);
+	move(3, 0);
+	if (seconds > 0)
+		printw("%.0f allocations/s   %.0f frees/s   %" PRIu64 " found no memory",
+		       rate(s->out_allocs, t->before.out_allocs, seconds),
+		       rate(s->out_frees, t->before.out_frees, seconds), (uint64_t)s->out_fails);
+}
+
+static void draw_cell(const struct top *t, const struct picture_cell *cell)
+{
+	const struct picture_owner *owner = cell->most ?
+		picture_owner(&t->picture, cell->pid) : NULL;
+	int pair = 0;
+
+	/* pairs: 1 and on, as the hues and shades come */
+	if (t->color && owner)
+		pair = 1 + (int)picture_color(owner->hue, cell->length) - 16;
+	if (pair)
+		attron(COLOR_PAIR(pair));
+	addch((chtype)picture_symbol(cell));
+	if (pair)
+		attroff(COLOR_PAIR(pair));
+}
+
+static void draw_map(const struct top *t, int lines, int columns)
+{
+	const struct picture *p = &t->picture;
+
+	for (int i = 0; i < lines; i++) {
+		uint64_t at = (uint64_t)i * (uint64_t)columns;
+
+		if (at >= p->count)
+			break;
+		mvprintw(HEADER + i, 0, "%*s ", LABEL - 1, ctl_bytes(at * p->cell_bytes));
+		for (int k = 0; k < columns && at + (uint64_t)k < p->count; k++)
+			draw_cell(t, &p->cells[at + (uint64_t)k]);
+	}
+}
+
+static void draw_owners(struct top *t, int line)
+{
+	char name[16];
+
+	attron(A_REVERSE);
+	mvprintw(line++, 0, "%7s %-15s %12s %9s %14s %*s", "PID", "OPENED BY", "USED",
+		 "BLOCKS", "FREE TO IT", COLS > 62 ? COLS - 62 : 0, "");
+	attroff(A_REVERSE);
+	t->shown = 0;
+	for (int i = t->first; i < t->picture.owner_count && line < LINES; i++, line++) {
+		const struct picture_owner *o = &t->picture.owners[i];
+
+		picture_process(o->pid, name);
+		mvprintw(line, 0, "%7d %-15s %12s %9" PRIu64 " %14s", o->pid, name,
+			 ctl_bytes(o->used), o->blocks, ctl_bytes(o->private_));
+		t->shown++;
+	}
+}
+
+static void draw_help(void)
+{
+	int line = HEADER;
+
+	for (size_t i = 0; i < COUNT(keys); i++)
+		if (keys[i].help)
+			mvprintw(line++, 4, "%s", keys[i].help);
+	mvprintw(++line, 4, "%s", picture_legend);
+	mvprintw(++line, 4, "A color is an owner; the darker, the larger the block.");
+}
+
+/* How many lines and columns the map has now. */
+static void shape(int *lines, int *columns)
+{
+	*columns = COLS > LABEL + 1 ? COLS - LABEL : 1;
+	*lines = LINES - HEADER - OWNER_LINES;
+	if (*lines < 1)
+		*lines = 1;
+}
+
+/* Return: 0 or a negative errno. */
+static int look(struct top *t)
+{
+	int lines, columns, err;
+
+	shape(&lines, &columns);
+	picture_free(&t->picture);
+	t->before = t->stats;
+	t->before_at = t->at;
+	err = buddy_dev_stats(t->ctl->dev, &t->stats);
+	t->at = ctl_now();
+	return err ? err : picture_read(t->ctl->dev, (uint64_t)lines * (uint64_t)columns,
+					&t->picture);
+}
+
+static void draw(struct top *t)
+{
+	int lines, columns;
+
+	shape(&lines, &columns);
+	erase();
+	draw_header(t);
+	if (t->help) {
+		draw_help();
+	} else {
+		draw_map(t, lines, columns);
+		draw_owners(t, HEADER + lines);
+	}
+	refresh();
+}
+
+/* Return: false at the end. */
+static bool press(struct top *t, int key)
+{
+	for (size_t i = 0; i < COUNT(keys); i++) {
+		if (keys[i].key != key)
+			continue;
+		if (!keys[i].act)
+			return false;
+		keys[i].act(t);
+	}
+	return true;
+}
+
+static void start_screen(struct top *t)
+{
+	initscr();
+	cbreak();
+	noecho();
+	curs_set(0);
+	keypad(stdscr, TRUE);
+	set_escdelay(25);
+	t->color = t->ctl->color && has_colors() && start_color() == OK && COLORS >= 256;
+	for (int i = 16; t->color && i < 256 && i - 15 < COLOR_PAIRS; i++)
+		init_pair((short)(1 + i - 16), 16, (short)i);
+}
+
+int ctl_top(const struct ctl *ctl)
+{
+	struct top t = { .ctl = ctl, .seconds = ctl->seconds > 0 ? ctl->seconds : 1 };
+	bool go_on = true;
+	double due = 0;
+	int err = 0;
+
+	if (!isatty(STDIN_FILENO) || !isatty(STDOUT_FILENO)) {
+		fputs("buddyctl: top wants a terminal; see stats and map\n", stderr);
+		return CTL_SAID + 2;
+	}
+	setlocale(LC_CTYPE, "");
+	start_screen(&t);
+	while (go_on && !err) {
+		double wait = due - ctl_now();
+		int key;
+
+		if (!t.paused && wait <= 0) {
+			err = look(&t);
+			due = ctl_now() + t.seconds;
+			wait = t.seconds;
+		}
+		if (err)
+			break;
+		draw(&t);
+		timeout(t.paused ? -1 : wait > 0 ? (int)(wait * 1000) + 1 : 1);
+		key = getch();
+		if (key == KEY_RESIZE)
+			due = 0;
+		else if (key != ERR)
+			go_on = press(&t, key);
+		else if (errno == EIO)
+			go_on = false;	/* the terminal is gone */
+	}
+	endwin();
+	picture_free(&t.picture);
+	return err;
+}

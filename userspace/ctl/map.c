@@ -140,8 +140,8 @@ static void draw_owners(const struct picture *p, uint64_t y)
 		const struct picture_owner *o = &p->owners[i];
 
 		picture_process(o->pid, name);
-		snprintf(text, sizeof(text), "%d %s: %s in %" PRIu64 " blocks", o->pid, name,
-			 ctl_bytes(o->used), o->blocks);
+		snprintf(text, sizeof(text), "%d %s: %s in %" PRIu64 " block%s", o->pid, name,
+			 ctl_bytes(o->used), o->blocks, o->blocks == 1 ? "" : "s");
 		printf("<rect x=\"%d\" y=\"%" PRIu64 "\" width=\"12\" height=\"12\" fill=\"#%06x\"/>\n",
 		       LEFT, y - 11, picture_rgb(picture_color(o->hue, 2 << 20)));
 		draw_text(LEFT + TEXT, y, text);

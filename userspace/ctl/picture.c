@@ -21,7 +21,7 @@ const char *const picture_state_names[PICTURE_STATES] = {
 };
 
 const char picture_legend[] =
-	". free  - free to one file  # used  + used in part  ~ returning  ! quarantined  x reserved";
+	". free  - free to one  # used  + in part  ~ returning  ! quarantined  x reserved";
 
 /* Of xterm's cube of 6 x 6 x 6 colors: light, middle, dark; distinct in each column. */
 static const uint8_t palette[PICTURE_HUES][SHADES] = {

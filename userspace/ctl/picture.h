@@ -58,7 +58,7 @@ static inline uint32_t picture_state(uint32_t state)
 
 extern const char *const picture_state_names[PICTURE_STATES];
 
-/* . free  - free to one file  # used  + used in part  ~ returning  ! quarantined  x reserved */
+/* One character for a cell; the legend explains them in 80 columns. */
 char picture_symbol(const struct picture_cell *cell);
 extern const char picture_legend[];
 

@@ -92,8 +92,9 @@ static void draw_header(const struct top *t)
 
 	mvprintw(0, 0, "%s  %s  every %.1f s%s   (? for help)", t->ctl->name,
 		 ctl_bytes(s->out_region), t->seconds, t->paused ? ", paused" : "");
-	mvprintw(1, 0, "used %s in %" PRIu64 " blocks   free %s   largest %s   private %s",
-		 ctl_bytes(s->out_used), (uint64_t)s->out_blocks, ctl_bytes(s->out_free),
+	mvprintw(1, 0, "used %s in %" PRIu64 " block%s   free %s   largest %s   private %s",
+		 ctl_bytes(s->out_used), (uint64_t)s->out_blocks,
+		 s->out_blocks == 1 ? "" : "s", ctl_bytes(s->out_free),
 		 ctl_bytes(s->out_largest), ctl_bytes(s->out_private));
 	mvprintw(2, 0, "returning %s   quarantined %s   reserved %s   fragmentation %.1f %%",
 		 ctl_bytes(s->out_returning), ctl_bytes(s->out_quarantined),
@@ -228,6 +229,7 @@ static void start_screen(struct top *t)
 	keypad(stdscr, TRUE);
 	set_escdelay(25);
 	t->color = t->ctl->color && has_colors() && start_color() == OK && COLORS >= 256;
+	use_default_colors();
 	for (int i = 16; t->color && i < 256 && i - 15 < COLOR_PAIRS; i++)
 		init_pair((short)(1 + i - 16), 16, (short)i);
 }

@@ -8,9 +8,7 @@
 #include <grp.h>
 #include <stddef.h>
 
-#include "harness.h"
-
-static int fd;
+#include "ktest.h"
 
 static struct buddy_alloc good_alloc(void)
 {
@@ -29,7 +27,7 @@ static int try_alloc(struct buddy_alloc a)
 	return err;
 }
 
-static void info(void)
+TEST_F(device, info)
 {
 	struct buddy_info i = { .size = sizeof(i) };
 
@@ -48,7 +46,7 @@ static void info(void)
 	expect_eq(call(fd, BUDDY_IOC_INFO, &i), -EINVAL);
 }
 
-static void alloc_good(void)
+TEST_F(device, alloc_good)
 {
 	struct buddy_alloc a = good_alloc();
 
@@ -75,9 +73,8 @@ static void alloc_good(void)
 	expect_eq(free_block(fd, a.out_handle), 0);
 }
 
-static void alloc_lengths(void)
+TEST_F(device, alloc_lengths)
 {
-	uint64_t region = get_stats(fd).out_region;
 	static const uint64_t huge[] = {
 		1ull << 62, 1ull << 63, UINT64_MAX - PAGE, UINT64_MAX - PAGE + 1,
 		UINT64_MAX - 1, UINT64_MAX,
@@ -99,7 +96,7 @@ static void alloc_lengths(void)
 	}
 }
 
-static void alloc_alignments(void)
+TEST_F(device, alloc_alignments)
 {
 	struct buddy_alloc a = good_alloc();
 
@@ -121,7 +118,7 @@ static void alloc_alignments(void)
 	expect_eq(try_alloc(a), 0);
 }
 
-static void alloc_flags(void)
+TEST_F(device, alloc_flags)
 {
 	struct buddy_alloc a = good_alloc();
 
@@ -141,7 +138,7 @@ static void alloc_flags(void)
 	expect_eq(try_alloc(a), -EINVAL);
 }
 
-static void handles(void)
+TEST_F(device, handles)
 {
 	struct buddy_alloc a, b;
 	int other = device_open();
@@ -219,7 +216,7 @@ static void lengths_of(unsigned long command, size_t exact, void *fill,
 	munmap(page, 2 * PAGE);
 }
 
-static void struct_lengths(void)
+TEST_F(device, struct_lengths)
 {
 	struct buddy_extent_entry entries[4];
 	struct buddy_info i = { 0 };
@@ -252,7 +249,7 @@ static void struct_lengths(void)
 }
 
 /* The reply cannot be written: nothing may stay allocated. */
-static void reply_fault(void)
+TEST_F(device, reply_fault)
 {
 	struct buddy_alloc *a = mmap(NULL, PAGE, PROT_READ | PROT_WRITE,
 				     MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -267,7 +264,7 @@ static void reply_fault(void)
 	expect_eq(get_stats(fd).out_blocks, before.out_blocks);
 }
 
-static void unknown_commands(void)
+TEST_F(device, unknown_commands)
 {
 	char arg[4096] = { 0 };
 
@@ -285,7 +282,7 @@ static void unknown_commands(void)
 }
 
 /* The size bits of a command may be those of another header's struct. */
-static void command_size_bits(void)
+TEST_F(device, command_size_bits)
 {
 	struct buddy_info i = { .size = sizeof(i) };
 
@@ -293,7 +290,7 @@ static void command_size_bits(void)
 		       &i), 0);
 }
 
-static void read_only_file(void)
+TEST_F(device, read_only_file)
 {
 	struct buddy_alloc a = good_alloc();
 	struct buddy_info i = { .size = sizeof(i) };
@@ -306,14 +303,14 @@ static void read_only_file(void)
 	close(ro);
 }
 
-static void stats_bad(void)
+TEST_F(device, stats_bad)
 {
 	struct buddy_stats s = { .size = sizeof(s), .flags = 1 };
 
 	expect_eq(call(fd, BUDDY_IOC_STATS, &s), -EINVAL);
 }
 
-static void extents(void)
+TEST_F(device, extents)
 {
 	struct buddy_extent_entry e[64];
 	struct buddy_extents x = {
@@ -361,7 +358,7 @@ static void extents(void)
 	expect_eq(call(fd, BUDDY_IOC_EXTENTS, &x), -EFAULT);
 }
 
-static void no_permission(void)
+TEST_F(device, no_permission)
 {
 	int status;
 	pid_t pid = fork();
@@ -375,7 +372,7 @@ static void no_permission(void)
 	expect_eq(status, 0);
 }
 
-static void random_bytes(void)
+TEST_F(device, random_bytes)
 {
 	unsigned char arg[512];
 	unsigned int seed = 12345;
@@ -395,26 +392,4 @@ static void random_bytes(void)
 	expect(wait_free(fd, get_stats(fd).out_region, 20));
 }
 
-int main(void)
-{
-	static const struct tap_case cases[] = {
-		{ "INFO", info },
-		{ "ALLOC", alloc_good },
-		{ "ALLOC: bad lengths", alloc_lengths },
-		{ "ALLOC: bad alignments", alloc_alignments },
-		{ "ALLOC: unknown flags, reserved members", alloc_flags },
-		{ "FREE: unknown, foreign, stale, double", handles },
-		{ "short, long and far too long structs", struct_lengths },
-		{ "a reply that cannot be written undoes the call", reply_fault },
-		{ "unknown commands", unknown_commands },
-		{ "commands of other struct sizes", command_size_bits },
-		{ "a file that is not open for writing", read_only_file },
-		{ "STATS: flags", stats_bad },
-		{ "EXTENTS tile the region", extents },
-		{ "no permission", no_permission },
-		{ "random structs", random_bytes },
-	};
-	uint64_t region;
-
-	return run_cases(cases, TAP_COUNT(cases), &fd, &region);
-}
+TEST_HARNESS_MAIN

@@ -6,12 +6,9 @@
 #define _GNU_SOURCE
 #include <signal.h>
 
-#include "harness.h"
+#include "ktest.h"
 
 #define MAX	BUDDY_BATCH_MAX
-
-static int fd;
-static uint64_t region;
 
 static struct buddy_batch_entry entries[MAX + 1];
 
@@ -63,7 +60,7 @@ static void free_all(uint32_t count)
 	expect(wait_free(fd, region, 5));
 }
 
-static void all(void)
+TEST_F(device, 1024_allocated_1024_freed)
 {
 	uint32_t done;
 
@@ -93,7 +90,7 @@ static void all(void)
 }
 
 /* Freed and allocated again in one call, aligned and as a power of two. */
-static void mixed(void)
+TEST_F(device, freed_and_allocated_in_one_call)
 {
 	uint32_t done;
 
@@ -129,7 +126,7 @@ static void prefix(struct buddy_batch_entry wrong, int error)
 	free_all(5);
 }
 
-static void prefixes(void)
+TEST_F(device, a_prefix_up_to_the_first_wrong_entry)
 {
 	struct buddy_batch_entry e;
 
@@ -168,7 +165,7 @@ static void prefixes(void)
 	prefix(e, -EINVAL);
 }
 
-static void shortage(void)
+TEST_F(device, no_memory_explains_itself)
 {
 	struct buddy_batch b = batch_of(entries, 2);
 
@@ -182,7 +179,7 @@ static void shortage(void)
 	free_all(1);
 }
 
-static void wrong_calls(void)
+TEST_F(device, wrong_calls)
 {
 	struct buddy_batch b;
 	int ro = open("/dev/buddy", O_RDONLY);
@@ -216,7 +213,7 @@ static void wrong_calls(void)
 }
 
 /* Entries of a newer header: longer, and what is not known is 0. */
-static void longer_entries(void)
+TEST_F(device, entries_of_a_newer_header)
 {
 	struct {
 		struct buddy_batch_entry e;
@@ -236,7 +233,7 @@ static void longer_entries(void)
 }
 
 /* An array that ends where no page is; one that cannot be written. */
-static void bad_pages(void)
+TEST_F(device, an_array_that_cannot_be_read_or_written)
 {
 	char *page = mmap(NULL, 2 * PAGE, PROT_READ | PROT_WRITE,
 			  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -271,7 +268,7 @@ static void bad_pages(void)
 }
 
 /* Killed amid batches, some of them waiting for memory. */
-static void killed(void)
+TEST_F(device, sigkill_amid_batches)
 {
 	for (int round = 0; round < 20; round++) {
 		pid_t pid = fork();
@@ -298,18 +295,4 @@ static void killed(void)
 	expect(wait_free(fd, region, 20));
 }
 
-int main(void)
-{
-	static const struct tap_case cases[] = {
-		{ "1024 allocated, 1024 freed", all },
-		{ "freed and allocated in one call", mixed },
-		{ "a prefix, up to the first wrong entry", prefixes },
-		{ "no memory explains itself", shortage },
-		{ "wrong calls", wrong_calls },
-		{ "entries of a newer header", longer_entries },
-		{ "an array that cannot be read or written", bad_pages },
-		{ "SIGKILL amid batches", killed },
-	};
-
-	return run_cases(cases, TAP_COUNT(cases), &fd, &region);
-}
+TEST_HARNESS_MAIN

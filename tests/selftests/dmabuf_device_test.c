@@ -4,10 +4,8 @@
  * do, and what it leaves. Needs root, the module and buddy_peer.ko.
  */
 #define _GNU_SOURCE
+#include "ktest.h"
 #include "dmabuf_calls.h"
-
-static int fd;
-static uint64_t region;
 
 static int sync_device(int peer, uint32_t flags)
 {
@@ -58,20 +56,20 @@ static void imported_of(uint64_t length, uint32_t through)
 	expect_back_soon(fd, region, &a);
 }
 
-static void imported(void)
+TEST_F(device, one_range_and_what_the_process_writes)
 {
 	for (size_t i = 0; i < LENGTHS; i++)
 		imported_of(lengths[i], DMA);
 }
 
-static void kernel_mapping(void)
+TEST_F(device, the_kernels_mapping)
 {
 	for (size_t i = 0; i < LENGTHS; i++)
 		imported_of(lengths[i], VMAP);
 }
 
 /* The device's own rules, which the other cases build on. */
-static void wrong_imports(void)
+TEST_F(device, wrong_imports)
 {
 	int peer = peer_open(), dmabuf, block;
 	struct buddy_share s = { .size = sizeof(s) };
@@ -104,7 +102,7 @@ static void wrong_imports(void)
 }
 
 /* No process ever had a mapping of it; what the device wrote is gone, too. */
-static void written_by_device_alone(void)
+TEST_F(device, written_by_device_alone)
 {
 	for (size_t i = 0; i < LENGTHS; i++) {
 		int peer = peer_open(), dmabuf;
@@ -124,7 +122,7 @@ static void written_by_device_alone(void)
 }
 
 /* A writable dma-buf for a device that only reads. */
-static void device_reads(void)
+TEST_F(device, a_device_that_only_reads)
 {
 	int peer = peer_open(), dmabuf;
 	struct buddy_alloc a;
@@ -185,14 +183,14 @@ static void scattered_of(uint64_t length)
 	expect_all_zero(region);
 }
 
-static void scattered(void)
+TEST_F(device, a_scattered_block)
 {
 	scattered_of(5 * MIB + PAGE);
 	scattered_of(region / 2);
 }
 
 /* Its length is the device's business, too, until it lets go. */
-static void resized(void)
+TEST_F(device, trim_and_grow_before_and_after)
 {
 	int peer = peer_open(), dmabuf;
 	struct buddy_alloc a;
@@ -221,17 +219,4 @@ static void resized(void)
 	expect_back_soon(fd, region, &a);
 }
 
-int main(void)
-{
-	static const struct tap_case cases[] = {
-		{ "wrong imports", wrong_imports },
-		{ "a device sees one range, and what the process writes", imported },
-		{ "the kernel's mapping of it", kernel_mapping },
-		{ "a device that only reads", device_reads },
-		{ "written by the device alone", written_by_device_alone },
-		{ "a scattered block", scattered },
-		{ "TRIM and GROW, before and after", resized },
-	};
-
-	return run_cases(cases, TAP_COUNT(cases), &fd, &region);
-}
+TEST_HARNESS_MAIN

@@ -5,10 +5,8 @@
  * buddy_peer.ko.
  */
 #define _GNU_SOURCE
+#include "ktest.h"
 #include "dmabuf_calls.h"
-
-static int fd;
-static uint64_t region;
 
 /*
  * The handle is gone; @p or @peer, or both, keep the block. Others take all the
@@ -59,14 +57,14 @@ static void keepers_of(uint64_t length)
 	close(peer);
 }
 
-static void keepers(void)
+TEST_F(device, kept_by_descriptor_mapping_or_device)
 {
 	for (size_t i = 0; i < LENGTHS; i++)
 		keepers_of(lengths[i]);
 }
 
 /* A mapping alone: no handle, no node, no descriptor, no device. */
-static void mapping_keeps(void)
+TEST_F(device, kept_by_a_mapping_alone)
 {
 	for (size_t i = 0; i < LENGTHS; i++) {
 		int own = device_open(), dmabuf;
@@ -151,20 +149,20 @@ static void exporter_dies(uint64_t length, bool by_device)
 	close(ready[0]);
 }
 
-static void passed_then_killed(void)
+TEST_F(device, passed_on_then_the_exporter_is_killed)
 {
 	for (size_t i = 0; i < LENGTHS; i++)
 		exporter_dies(lengths[i], false);
 }
 
-static void imported_then_killed(void)
+TEST_F(device, imported_then_the_exporter_is_killed)
 {
 	for (size_t i = 0; i < LENGTHS; i++)
 		exporter_dies(lengths[i], true);
 }
 
 /* Nobody else has anything of it: SIGKILL gives it back, device included. */
-static void all_killed(void)
+TEST_F(device, exporter_and_importer_are_killed)
 {
 	for (size_t i = 0; i < LENGTHS; i++) {
 		struct buddy_alloc a;
@@ -192,7 +190,7 @@ static void all_killed(void)
 }
 
 /* Two dma-bufs, a block fd and three devices, all of one block. */
-static void many_of_one(void)
+TEST_F(device, several_dmabufs_and_devices_of_one_block)
 {
 	struct buddy_share s = { .size = sizeof(s) };
 	int peer[3], dmabuf[2];
@@ -232,7 +230,7 @@ static void many_of_one(void)
  * Small blocks share a unit: the device has one, its neighbours come and go. A
  * dma-buf is no reason for quarantine, neither its own nor theirs.
  */
-static void neighbours(void)
+TEST_F(device, neighbours_in_the_unit)
 {
 	int own = device_open(), peer = peer_open(), dmabuf;
 	struct buddy_alloc a, b;
@@ -271,7 +269,7 @@ static void neighbours(void)
  * FREE by one process while the other makes dma-bufs of the same handles, maps
  * them and lends them to a device: what the device wrote is nowhere afterwards.
  */
-static void raced(void)
+TEST_F(device, free_and_dmabuf_at_once)
 {
 	volatile uint32_t *next = mmap(NULL, PAGE, RW, MAP_SHARED | MAP_ANONYMOUS,
 				       -1, 0);
@@ -313,18 +311,4 @@ static void raced(void)
 	expect(wait_free(fd, region, 5));
 }
 
-int main(void)
-{
-	static const struct tap_case cases[] = {
-		{ "kept by descriptor, mapping or device", keepers },
-		{ "kept by a mapping alone", mapping_keeps },
-		{ "passed on, then the exporter is killed", passed_then_killed },
-		{ "imported, then the exporter is killed", imported_then_killed },
-		{ "exporter and importer are killed", all_killed },
-		{ "several dma-bufs and devices of one block", many_of_one },
-		{ "neighbours in the unit", neighbours },
-		{ "FREE and DMABUF at once", raced },
-	};
-
-	return run_cases(cases, TAP_COUNT(cases), &fd, &region);
-}
+TEST_HARNESS_MAIN

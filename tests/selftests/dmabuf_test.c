@@ -6,12 +6,10 @@
  */
 #define _GNU_SOURCE
 
+#include "ktest.h"
 #include "dmabuf_calls.h"
 
-static int fd;
-static uint64_t region;
-
-static void wrong_calls(void)
+TEST_F(device, wrong_calls)
 {
 	struct buddy_alloc a;
 	int other = device_open(), ro = open("/dev/buddy", O_RDONLY);
@@ -36,17 +34,17 @@ static void wrong_calls(void)
 	close(ro);
 }
 
-static void no_descriptor_left(void)
+TEST_F(device, no_descriptor_left)
 {
-	expect_no_descriptor_left(fd, region, BUDDY_IOC_DMABUF);
+	expect_no_descriptor_left(BUDDY_IOC_DMABUF);
 }
 
-static void reply_fault(void)
+TEST_F(device, a_reply_that_cannot_be_written)
 {
-	expect_reply_fault(fd, region, BUDDY_IOC_DMABUF);
+	expect_reply_fault(BUDDY_IOC_DMABUF);
 }
 
-static void descriptor(void)
+TEST_F(device, what_the_descriptor_can_do)
 {
 	struct buddy_block_info info = { .size = sizeof(info) };
 	struct buddy_stats stats = { .size = sizeof(stats) };
@@ -113,14 +111,14 @@ static void mappings_of(uint64_t length)
 	expect_back_soon(fd, region, &a);
 }
 
-static void mappings(void)
+TEST_F(device, mappings_whole_and_in_part)
 {
 	for (size_t i = 0; i < LENGTHS; i++)
 		mappings_of(lengths[i]);
 }
 
 /* dma-bufs do not ask for aligned addresses: every one has to do. */
-static void at_any_address(void)
+TEST_F(device, mappings_at_any_address)
 {
 	static const uint64_t askew[] = { 0, PAGE, MIB };
 	struct buddy_info info = { .size = sizeof(info) };
@@ -153,7 +151,7 @@ static void at_any_address(void)
 	}
 }
 
-static void sync_calls(void)
+TEST_F(device, dma_buf_ioctl_sync)
 {
 	struct buddy_alloc a;
 	int dmabuf, peer = peer_open();
@@ -177,7 +175,7 @@ static void sync_calls(void)
 	expect(wait_free(fd, region, SOON));
 }
 
-static void read_only(void)
+TEST_F(device, read_only)
 {
 	int peer = peer_open(), dmabuf;
 	struct buddy_alloc a;
@@ -216,7 +214,7 @@ static void read_only(void)
 }
 
 /* Page-backed, as the mapping of the node is. */
-static void direct_io(void)
+TEST_F(device, direct_io)
 {
 	const char *name = getenv("BUDDY_TEST_DISK");
 	int disk = name ? open(name, O_RDWR | O_DIRECT) : -1, dmabuf;
@@ -283,19 +281,19 @@ static void held(uint64_t length, bool by_device)
 	close(pipes[1]);
 }
 
-static void in_a_pipe(void)
+TEST_F(device, its_pages_in_a_pipe)
 {
 	for (size_t i = 0; i < LENGTHS; i++)
 		held(lengths[i], false);
 }
 
-static void pinned(void)
+TEST_F(device, its_mapping_pinned_by_a_device)
 {
 	for (size_t i = 0; i < LENGTHS; i++)
 		held(lengths[i], true);
 }
 
-static void forked(void)
+TEST_F(device, fork_shares_the_mapping)
 {
 	struct buddy_alloc a;
 	int dmabuf, go[2], status;
@@ -326,22 +324,4 @@ static void forked(void)
 	close(go[1]);
 }
 
-int main(void)
-{
-	static const struct tap_case cases[] = {
-		{ "wrong calls", wrong_calls },
-		{ "no descriptor left", no_descriptor_left },
-		{ "a reply that cannot be written", reply_fault },
-		{ "what the descriptor can do", descriptor },
-		{ "mappings, whole and in part", mappings },
-		{ "mappings at any address", at_any_address },
-		{ "DMA_BUF_IOCTL_SYNC", sync_calls },
-		{ "read-only", read_only },
-		{ "O_DIRECT on its mapping", direct_io },
-		{ "its pages in a pipe", in_a_pipe },
-		{ "its mapping pinned by a device", pinned },
-		{ "fork shares the mapping", forked },
-	};
-
-	return run_cases(cases, TAP_COUNT(cases), &fd, &region);
-}
+TEST_HARNESS_MAIN

@@ -8,10 +8,7 @@
 #include <signal.h>
 #include <sys/uio.h>
 
-#include "harness.h"
-
-static int fd;
-static uint64_t region;
+#include "ktest.h"
 
 /* Runs @body in a child that is killed when it says it is ready. */
 static void kill_child(void (*body)(int ready))
@@ -58,7 +55,7 @@ static void hold_1000(int ready)
 		pause();
 }
 
-static void sigkill(void)
+TEST_F(device, sigkill_with_1000_blocks)
 {
 	kill_child(hold_1000);
 	expect(wait_free(fd, region, 20));
@@ -66,7 +63,7 @@ static void sigkill(void)
 }
 
 /* Freed contents are never seen again, by nobody. */
-static void contents(void)
+TEST_F(device, contents_of_freed_blocks_are_never_seen)
 {
 	static const uint64_t lengths[] = {
 		PAGE, 3 * PAGE, 16 * PAGE, 17 * PAGE, 2 * MIB, 5 * MIB + PAGE,
@@ -98,7 +95,7 @@ static void contents(void)
 	}
 }
 
-static void free_while_mapped(void)
+TEST_F(device, free_while_mapped)
 {
 	struct buddy_alloc a, b;
 	char *p;
@@ -118,7 +115,7 @@ static void free_while_mapped(void)
 	expect(wait_free(fd, region, 5));
 }
 
-static void close_while_mapped(void)
+TEST_F(device, close_while_mapped)
 {
 	int own = device_open();
 	struct buddy_alloc a;
@@ -133,7 +130,7 @@ static void close_while_mapped(void)
 	expect(wait_free(fd, region, 5));
 }
 
-static void forked(void)
+TEST_F(device, fork_shares_block_and_handle)
 {
 	struct buddy_alloc a;
 	char *p;
@@ -158,7 +155,7 @@ static void forked(void)
 	expect(wait_free(fd, region, 5));
 }
 
-static void child_outlives(void)
+TEST_F(device, a_childs_mapping_outlives_the_handle)
 {
 	struct buddy_alloc a;
 	char *p;
@@ -188,7 +185,7 @@ static void child_outlives(void)
 	close(go[1]);
 }
 
-static void duplicated(void)
+TEST_F(device, dup_keeps_the_blocks)
 {
 	int own = device_open(), copy = dup(own);
 	struct buddy_alloc a;
@@ -203,7 +200,7 @@ static void duplicated(void)
 }
 
 /* The node opened without O_CLOEXEC goes through exec with its blocks. */
-static void executed(void)
+TEST_F(device, exec_keeps_an_inherited_file)
 {
 	int own = open("/dev/buddy", O_RDWR), status;
 	struct buddy_alloc a;
@@ -223,7 +220,7 @@ static void executed(void)
 }
 
 /* A file on its way through a socket keeps its blocks; dropped, it frees them. */
-static void passed(void)
+TEST_F(device, scm_rights_keeps_the_blocks)
 {
 	int pair[2], own = device_open();
 	struct buddy_alloc a;
@@ -239,7 +236,7 @@ static void passed(void)
 }
 
 /* Pages in a pipe: not mapped, not owned, and yet not free. */
-static void quarantine(void)
+TEST_F(device, free_while_pinned_in_a_pipe)
 {
 	struct buddy_alloc a, b;
 	struct iovec io;
@@ -283,7 +280,7 @@ static void quarantine(void)
 }
 
 /* The allocation itself finds what was let go, without waiting for a poll. */
-static void quarantine_helped(void)
+TEST_F(device, an_allocation_empties_the_quarantine)
 {
 	struct buddy_alloc a, b;
 	struct iovec io;
@@ -305,7 +302,7 @@ static void quarantine_helped(void)
 	expect_eq(free_block(fd, b.out_handle), 0);
 }
 
-static void direct_io(void)
+TEST_F(device, direct_io)
 {
 	const char *name = getenv("BUDDY_TEST_DISK");
 	int disk = name ? open(name, O_RDWR | O_DIRECT) : -1;
@@ -327,7 +324,7 @@ static void direct_io(void)
 	expect(wait_free(fd, region, 5));
 }
 
-static void vm_readv(void)
+TEST_F(device, process_vm_readv)
 {
 	struct buddy_alloc a;
 	char *p, copy[PAGE];
@@ -357,7 +354,7 @@ static void vm_readv(void)
 	close(ready[1]);
 }
 
-static void memory_calls(void)
+TEST_F(device, madvise_mlock_mremap_holes)
 {
 	struct buddy_alloc a;
 	char *p, *q;
@@ -392,7 +389,7 @@ static void memory_calls(void)
 }
 
 /* The opener is gone, a child has the file: no pid, which may be another's. */
-static void pid_of_the_dead(void)
+TEST_F(device, no_pid_of_a_process_that_is_gone)
 {
 	struct buddy_extent_entry e[8];
 	struct buddy_extents x = {
@@ -432,25 +429,4 @@ static void pid_of_the_dead(void)
 	close(ready[1]);
 }
 
-int main(void)
-{
-	static const struct tap_case cases[] = {
-		{ "SIGKILL of a process with 1000 blocks", sigkill },
-		{ "contents of freed blocks are never seen", contents },
-		{ "free while mapped", free_while_mapped },
-		{ "close while mapped", close_while_mapped },
-		{ "fork shares block and handle", forked },
-		{ "a child's mapping outlives the parent's handle", child_outlives },
-		{ "dup", duplicated },
-		{ "exec", executed },
-		{ "SCM_RIGHTS", passed },
-		{ "pages in a pipe: quarantine", quarantine },
-		{ "an allocation empties the quarantine itself", quarantine_helped },
-		{ "no pid of a process that is gone", pid_of_the_dead },
-		{ "O_DIRECT out of and into a block", direct_io },
-		{ "process_vm_readv", vm_readv },
-		{ "madvise, mlock, mremap, holes", memory_calls },
-	};
-
-	return run_cases(cases, TAP_COUNT(cases), &fd, &region);
-}
+TEST_HARNESS_MAIN

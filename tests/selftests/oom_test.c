@@ -10,13 +10,10 @@
 #include <signal.h>
 #include <sys/stat.h>
 
-#include "harness.h"
+#include "ktest.h"
 
 #define ROOT	"/sys/fs/cgroup"
 #define GROUP	ROOT "/buddy-test"
-
-static int fd;
-static uint64_t region;
 
 /* 0 or a negative errno. */
 static int write_file(const char *path, const char *text)
@@ -108,7 +105,7 @@ static void take_much(void)
 	free_block(fd, a.out_handle);
 	p = mmap(NULL, 4 * MIB, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	fill(p, 1, 4 * MIB);
-	if (get_stats(fd).out_blocks != 4 || tap_failures)
+	if (get_stats(fd).out_blocks != 4 || has_failed())
 		_exit(12);
 }
 
@@ -146,7 +143,7 @@ static void be_killed(void)
 	eat_for_ever();
 }
 
-static void killed(void)
+TEST_F(device, oom_kill_gives_blocks_back)
 {
 	beside_group("16M", be_killed, SIGKILL, 1);
 }
@@ -172,8 +169,8 @@ static void stay_on_one_cpu(void)
 /* Allocates pages until that fails, or kills; when some are freed there is one again. */
 static int exhaust_handles(void)
 {
+	uint64_t fails = get_stats(fd).out_fails, count = 0;
 	struct buddy_alloc a;
-	uint64_t count = 0;
 	uint32_t last = 0;
 	int err;
 
@@ -192,7 +189,7 @@ static int exhaust_handles(void)
 	if (err != -ENOMEM)
 		return 20;
 	if (count < 100 || count >= region / PAGE ||
-	    get_stats(fd).out_blocks != count || get_stats(fd).out_fails)
+	    get_stats(fd).out_blocks != count || get_stats(fd).out_fails != fails)
 		return 21;
 	/* a few: the kernel charges in lumps */
 	for (uint32_t i = 0; i < 8; i++)
@@ -200,7 +197,7 @@ static int exhaust_handles(void)
 			return 22;
 	if (alloc_block(fd, PAGE, &a))
 		return 24;
-	return tap_failures ? 23 : 0;
+	return has_failed() ? 23 : 0;
 }
 
 static void be_refused(void)
@@ -211,7 +208,7 @@ static void be_refused(void)
 }
 
 /* The handles are the group's memory; here nobody in it may be killed for them. */
-static void no_memory_for_handles(void)
+TEST_F(device, no_memory_for_handles_enomem)
 {
 	beside_group("1M", be_refused, 0, 0);
 }
@@ -222,18 +219,9 @@ static void be_killed_for_handles(void)
 }
 
 /* Where somebody in it may: as for any kernel memory, one of the group. */
-static void killed_for_handles(void)
+TEST_F(device, no_memory_for_handles_a_kill_in_the_group)
 {
 	beside_group("1M", be_killed_for_handles, SIGKILL, 1);
 }
 
-int main(void)
-{
-	static const struct tap_case cases[] = {
-		{ "OOM-killed: the blocks come back; they were not charged", killed },
-		{ "no memory for handles: ENOMEM", no_memory_for_handles },
-		{ "no memory for handles: a kill in the group", killed_for_handles },
-	};
-
-	return run_cases(cases, TAP_COUNT(cases), &fd, &region);
-}
+TEST_HARNESS_MAIN

@@ -87,12 +87,12 @@ static inline void words_fill(void *p, uint64_t length, uint64_t word)
 }
 
 /* Waits until @bytes are in quarantine and nothing is on its way any more. */
-static inline bool wait_quarantined(int fd, uint64_t bytes, double seconds)
+static inline bool wait_quarantined(int node, uint64_t bytes, double seconds)
 {
 	double end = now() + seconds;
 
 	for (;;) {
-		struct buddy_stats s = get_stats(fd);
+		struct buddy_stats s = get_stats(node);
 
 		if (s.out_quarantined == bytes && !s.out_returning)
 			return true;
@@ -111,43 +111,43 @@ static const uint64_t lengths[] = { 3 * PAGE, 2 * MIB, 5 * MIB + PAGE };
 #define LENGTHS	(sizeof(lengths) / sizeof(lengths[0]))
 
 /* Nobody has anything: @length from @offset on is what a next owner finds there. */
-static inline void expect_zero_at(uint64_t region, uint64_t offset, uint64_t length)
+static inline void expect_zero_at(uint64_t whole, uint64_t offset, uint64_t length)
 {
 	int other = device_open();
 	struct buddy_alloc all;
 	char *p;
 
-	expect_eq(alloc_block(other, region, &all), 0);
-	p = mmap(NULL, region, PROT_READ, MAP_SHARED, other, (off_t)all.out_offset);
+	expect_eq(alloc_block(other, whole, &all), 0);
+	p = mmap(NULL, whole, PROT_READ, MAP_SHARED, other, (off_t)all.out_offset);
 	expect(p != MAP_FAILED);
 	if (p != MAP_FAILED) {
 		if (!offset)
 			offset = all.out_offset;
 		expect_eq(words_check(p + (offset - all.out_offset), length, 0), 0);
-		munmap(p, region);
+		munmap(p, whole);
 	}
 	free_block(other, all.out_handle);
-	expect(wait_free(other, region, 20));
+	expect(wait_free(other, whole, 20));
 	close(other);
 }
 
-static inline void expect_zero_again(uint64_t region, const struct buddy_alloc *was)
+static inline void expect_zero_again(uint64_t whole, const struct buddy_alloc *was)
 {
-	expect_zero_at(region, was->out_offset, was->out_length);
+	expect_zero_at(whole, was->out_offset, was->out_length);
 }
 
-static inline void expect_all_zero(uint64_t region)
+static inline void expect_all_zero(uint64_t whole)
 {
-	expect_zero_at(region, 0, region);
+	expect_zero_at(whole, 0, whole);
 }
 
 /* It comes back soon, and zero. */
-static inline void expect_back_soon(int fd, uint64_t region,
+static inline void expect_back_soon(int node, uint64_t whole,
 				    const struct buddy_alloc *a)
 {
-	expect(wait_free(fd, region, SOON));
-	expect_eq(get_stats(fd).out_quarantined, 0);
-	expect_zero_again(region, a);
+	expect(wait_free(node, whole, SOON));
+	expect_eq(get_stats(node).out_quarantined, 0);
+	expect_zero_again(whole, a);
 }
 
 /*
@@ -178,41 +178,41 @@ static inline uint64_t take_all(int file, uint64_t length,
 }
 
 /* Others take, and fill, all of the region but the units of @held. */
-static inline void take_the_rest(int fd, uint64_t region,
+static inline void take_the_rest(int node, uint64_t whole,
 				 const struct buddy_alloc *held, uint64_t word)
 {
 	uint64_t units = (held->out_length + 2 * MIB - 1) & ~(2 * MIB - 1);
 	int other = device_open();
 
-	expect_eq(take_all(other, 2 * MIB, held, word), region - units);
+	expect_eq(take_all(other, 2 * MIB, held, word), whole - units);
 	expect_eq(take_all(other, PAGE, held, word), 0);
 	close(other);
-	expect(wait_free(fd, region - units, 20));
+	expect(wait_free(node, whole - units, 20));
 }
 
 #define FENCE_MAX	64
 
 /* Every second unit is in use: what is longer than one is in pieces. */
-static inline int fence_up(int fd, uint32_t *handles)
+static inline int fence_up(int node, uint32_t *handles)
 {
 	struct buddy_alloc a;
 	int count = 0, left = 0;
 
-	while (count < FENCE_MAX && !alloc_block(fd, 2 * MIB, &a))
+	while (count < FENCE_MAX && !alloc_block(node, 2 * MIB, &a))
 		handles[count++] = a.out_handle;
 	for (int i = 0; i < count; i++) {
 		if (i % 2)
 			handles[left++] = handles[i];
 		else
-			expect_eq(free_block(fd, handles[i]), 0);
+			expect_eq(free_block(node, handles[i]), 0);
 	}
 	return left;
 }
 
-static inline void fence_down(int fd, const uint32_t *handles, int count)
+static inline void fence_down(int node, const uint32_t *handles, int count)
 {
 	for (int i = 0; i < count; i++)
-		expect_eq(free_block(fd, handles[i]), 0);
+		expect_eq(free_block(node, handles[i]), 0);
 }
 
 static inline void kill_and_wait(pid_t pid)

@@ -7,6 +7,7 @@
 #define _GNU_SOURCE
 #include <sys/stat.h>
 
+#include "ktest.h"
 #include "peer_calls.h"
 
 #define W1	0x1111111111111111ull
@@ -14,9 +15,6 @@
 #define W3	0x3333333333333333ull
 
 #define PIN	PEER_THROUGH_PIN
-
-static int fd;
-static uint64_t region;
 
 static void *map_prot(int file, const struct buddy_alloc *a, int prot)
 {
@@ -77,28 +75,28 @@ static void pin_each(uint32_t flags)
 		pin_one(lengths[i], flags);
 }
 
-static void longterm_writing(void)
+TEST_F(device, longterm_the_device_writes)
 {
 	pin_each(PEER_LONGTERM | PEER_WRITE);
 }
 
-static void longterm_reading(void)
+TEST_F(device, longterm_the_device_reads)
 {
 	pin_each(PEER_LONGTERM);
 }
 
-static void short_writing(void)
+TEST_F(device, short_the_device_writes)
 {
 	pin_each(PEER_WRITE);
 }
 
-static void short_reading(void)
+TEST_F(device, short_the_device_reads)
 {
 	pin_each(0);
 }
 
 /* No byte of it was written by a processor. */
-static void written_by_device_alone(void)
+TEST_F(device, written_by_device_alone)
 {
 	for (size_t i = 0; i < LENGTHS; i++) {
 		int peer = peer_open();
@@ -119,7 +117,7 @@ static void written_by_device_alone(void)
 }
 
 /* One page in the middle keeps the whole block, and nothing beyond it. */
-static void one_page(void)
+TEST_F(device, one_page_in_the_middle)
 {
 	int peer = peer_open();
 	struct buddy_alloc a;
@@ -140,7 +138,7 @@ static void one_page(void)
 }
 
 /* Two blocks side by side in one pin; the device has both until the end. */
-static void two_blocks(void)
+TEST_F(device, two_blocks_in_one_pin)
 {
 	int peer = peer_open();
 	struct buddy_alloc a, b;
@@ -187,7 +185,7 @@ static void pin_and_wait(int peer, uint64_t length, int ready)
 }
 
 /* The device's file goes with the process, and the pin with the file. */
-static void sigkill(void)
+TEST_F(device, sigkill_with_pins)
 {
 	for (size_t i = 0; i < LENGTHS; i++) {
 		struct buddy_alloc a;
@@ -242,18 +240,18 @@ static void pinned_for_another(bool passed)
 	close(ready[0]);
 }
 
-static void inherited(void)
+TEST_F(device, inherited_device_outlives_the_owner)
 {
 	pinned_for_another(false);
 }
 
-static void passed(void)
+TEST_F(device, passed_device_outlives_the_owner)
 {
 	pinned_for_another(true);
 }
 
 /* An allocation does not wait for the poll when the device has let go. */
-static void helped(void)
+TEST_F(device, an_allocation_finds_what_was_let_go)
 {
 	int peer = peer_open();
 	struct buddy_alloc a, all;
@@ -309,7 +307,7 @@ static void trimmed_to(uint64_t length)
 	close(peer);
 }
 
-static void trimmed(void)
+TEST_F(device, trimmed_while_pinned)
 {
 	static const uint64_t to[] = { PAGE, 2 * MIB, 3 * MIB, 5 * MIB };
 
@@ -318,7 +316,7 @@ static void trimmed(void)
 }
 
 /* A page of one piece keeps that piece, and no other. */
-static void scattered(void)
+TEST_F(device, a_scattered_block_one_page_pinned)
 {
 	int peer = peer_open(), count;
 	uint32_t fence[FENCE_MAX];
@@ -347,7 +345,7 @@ static void scattered(void)
 	close(peer);
 }
 
-static void wrong_pins(void)
+TEST_F(device, wrong_pins)
 {
 	const uint32_t flags = PEER_LONGTERM | PEER_WRITE;
 	struct peer_pin pin = { .length = PAGE, .reserved = 1 };
@@ -388,7 +386,7 @@ static void wrong_pins(void)
 	close(peer);
 }
 
-static void wrong_ranges(void)
+TEST_F(device, wrong_ranges)
 {
 	struct peer_range range = { .length = 8, .reserved = 1 };
 	int peer = peer_open();
@@ -426,25 +424,4 @@ static void wrong_ranges(void)
 	expect(wait_free(fd, region, SOON));
 }
 
-int main(void)
-{
-	static const struct tap_case cases[] = {
-		{ "wrong pins", wrong_pins },
-		{ "wrong ranges", wrong_ranges },
-		{ "long pin, the device writes", longterm_writing },
-		{ "long pin, the device reads", longterm_reading },
-		{ "short pin, the device writes", short_writing },
-		{ "short pin, the device reads", short_reading },
-		{ "written by the device alone", written_by_device_alone },
-		{ "one page in the middle", one_page },
-		{ "two blocks in one pin", two_blocks },
-		{ "SIGKILL with pins", sigkill },
-		{ "a pin through an inherited device outlives its owner", inherited },
-		{ "a pin through a passed device outlives its owner", passed },
-		{ "trimmed while pinned", trimmed },
-		{ "a scattered block, one page pinned", scattered },
-		{ "an allocation finds what was let go", helped },
-	};
-
-	return run_cases(cases, TAP_COUNT(cases), &fd, &region);
-}
+TEST_HARNESS_MAIN

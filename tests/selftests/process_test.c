@@ -14,10 +14,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 
-#include "harness.h"
-
-static int fd;
-static uint64_t region;
+#include "ktest.h"
 
 /* A small block, and one that is mapped by huge pages where there are any. */
 static const uint64_t lengths[] = { 3 * PAGE, 4 * MIB };
@@ -84,7 +81,7 @@ static void peek(pid_t pid, char *p, long wanted)
 	expect_eq(errno, 0);
 }
 
-static void traced(void)
+TEST_F(device, ptrace_peek_poke)
 {
 	for (int l = 0; l < 2; l++) {
 		struct buddy_alloc a;
@@ -112,7 +109,7 @@ static void traced(void)
 	}
 }
 
-static void proc_mem(void)
+TEST_F(device, proc_pid_mem)
 {
 	for (int l = 0; l < 2; l++) {
 		struct buddy_alloc a;
@@ -194,7 +191,7 @@ static void die_with_core(uint64_t not_mine, uint64_t not_blocks)
 	abort();
 }
 
-static void core_dump(void)
+TEST_F(device, a_core_dump_has_no_block_in_it)
 {
 	uint64_t seed = (uint64_t)(now() * 1e9) * 0x9e3779b97f4a7c15 | 1;
 	char pattern[256];
@@ -285,7 +282,7 @@ static void fault_and_end(int way, unsigned int after_us)
 	expect(wait_free(fd, region, 20));
 }
 
-static void ends_while_faulting(void)
+TEST_F(device, exit_exec_sigkill_while_threads_fault)
 {
 	for (unsigned int i = 0; i < 4; i++)
 		for (int way = 0; way < 3; way++)
@@ -293,7 +290,7 @@ static void ends_while_faulting(void)
 }
 
 /* exec drops mappings and, closed on exec, handles; the process lives on. */
-static void executed(void)
+TEST_F(device, exec_drops_mappings_and_handles)
 {
 	int hold[2], status;
 	pid_t pid;
@@ -353,7 +350,7 @@ static void witness_hear(struct witness *w)
 	expect(wait_free(fd, region, 5));
 }
 
-static void offline(void)
+TEST_F(device, memory_is_not_set_offline)
 {
 	char path[128], text[64];
 	struct witness w;
@@ -379,7 +376,7 @@ static void offline(void)
 	expect_eq(err, -EBUSY);
 }
 
-static void compacted(void)
+TEST_F(device, compaction)
 {
 	struct witness w;
 
@@ -390,7 +387,7 @@ static void compacted(void)
 }
 
 /* A debugging aid that splits what looks like a huge page, of all or of one. */
-static void split(void)
+TEST_F(device, split_huge_pages)
 {
 	const char *path = "/sys/kernel/debug/split_huge_pages";
 	struct witness w;
@@ -408,7 +405,7 @@ static void split(void)
 }
 
 /* Which pages were written since: the kernel's bit, on PTEs and PMDs. */
-static void soft_dirty(void)
+TEST_F(device, clear_refs_soft_dirty)
 {
 	const uint64_t dirty = 1ull << 55;
 
@@ -431,7 +428,7 @@ static void soft_dirty(void)
 	}
 }
 
-static void moved(void)
+TEST_F(device, move_pages_mbind)
 {
 	const unsigned long node_0 = 1;
 
@@ -454,20 +451,4 @@ static void moved(void)
 	}
 }
 
-int main(void)
-{
-	static const struct tap_case cases[] = {
-		{ "ptrace: PEEK, POKE", traced },
-		{ "/proc/pid/mem", proc_mem },
-		{ "a core dump has no block in it", core_dump },
-		{ "exit, exec, SIGKILL while threads fault", ends_while_faulting },
-		{ "exec drops mappings and handles", executed },
-		{ "memory of the region is not set offline", offline },
-		{ "compaction", compacted },
-		{ "split_huge_pages", split },
-		{ "clear_refs, soft-dirty pages", soft_dirty },
-		{ "move_pages, mbind", moved },
-	};
-
-	return run_cases(cases, TAP_COUNT(cases), &fd, &region);
-}
+TEST_HARNESS_MAIN

@@ -8,11 +8,8 @@
 #include <signal.h>
 #include <sys/uio.h>
 
-#include "harness.h"
+#include "ktest.h"
 #include "rnd.h"
-
-static int fd;
-static uint64_t region;
 
 static int trim(uint32_t handle, uint64_t length)
 {
@@ -55,7 +52,7 @@ static bool holds(int file, const struct buddy_alloc *a, uint64_t old, uint64_t 
 	return good;
 }
 
-static void wrong_calls(void)
+TEST_F(device, wrong_calls)
 {
 	struct buddy_resize r = { .size = sizeof(r), .length = PAGE };
 	struct buddy_alloc a;
@@ -94,7 +91,7 @@ static void wrong_calls(void)
 }
 
 /* Between every two of these: shorter, and back again. */
-static void there_and_back(void)
+TEST_F(device, from_every_length_to_every_other_and_back)
 {
 	static const uint64_t pages[] = {
 		1, 3, 511, 512, 513, 1023, 1024, 1031, 2048, 2660, 3072,
@@ -128,7 +125,7 @@ static void there_and_back(void)
 }
 
 /* What was trimmed is everybody's, and zero. */
-static void trimmed_for_others(void)
+TEST_F(device, what_is_trimmed_is_free_and_zero)
 {
 	struct buddy_alloc a, b, c;
 	int other = device_open();
@@ -150,7 +147,7 @@ static void trimmed_for_others(void)
 	expect(wait_free(fd, region, 5));
 }
 
-static void blocked(void)
+TEST_F(device, what_follows_is_not_free)
 {
 	struct buddy_alloc a, b, c, small[3];
 
@@ -187,7 +184,7 @@ static void blocked(void)
 	expect(wait_free(fd, region, 5));
 }
 
-static void busy(void)
+TEST_F(device, not_while_mapped_or_shared)
 {
 	const uint64_t length = 3 * MIB;
 	struct buddy_alloc a;
@@ -217,7 +214,7 @@ static void busy(void)
 }
 
 /* Pages in a pipe: what is trimmed waits, what is kept is not disturbed. */
-static void pinned(void)
+TEST_F(device, pages_that_somebody_holds)
 {
 	struct buddy_alloc a;
 	struct iovec io[2];
@@ -256,14 +253,14 @@ static void pinned(void)
  * Many blocks, grown and trimmed at random. GROW may refuse, nothing else may;
  * contents and the sum of lengths are as they should be.
  */
-static void random_blocks(void)
+TEST_F(device, random_blocks)
 {
 	enum { BLOCKS = 24 };
 	struct buddy_alloc a[BLOCKS] = { 0 };
 	uint64_t used = 0, grown = 0;
 
 	seed = 12345;
-	for (int round = 0; round < 600 && !tap_failures; round++) {
+	for (int round = 0; round < 600 && !has_failed(); round++) {
 		struct buddy_alloc *b = &a[rnd() % BLOCKS];
 		uint64_t length = (1 + rnd() % (rnd() % 2 ? 30 : 1700)) * PAGE;
 		uint64_t old = b->out_length;
@@ -352,7 +349,7 @@ static void *contest(void *arg)
  * Threads that resize, map, share and free one block: no harm, nothing lost. They
  * share the random numbers, too, which does not make them worse.
  */
-static void contested_block(void)
+TEST_F(device, threads_that_contest_a_block)
 {
 	enum { THREADS = 6 };
 	pthread_t threads[THREADS];
@@ -368,18 +365,4 @@ static void contested_block(void)
 	expect(wait_free(fd, region, 20));
 }
 
-int main(void)
-{
-	static const struct tap_case cases[] = {
-		{ "wrong calls", wrong_calls },
-		{ "from every length to every other and back", there_and_back },
-		{ "what is trimmed is free, and zero", trimmed_for_others },
-		{ "what follows is not free", blocked },
-		{ "not while it is mapped or shared", busy },
-		{ "pages that somebody holds", pinned },
-		{ "random blocks", random_blocks },
-		{ "threads that contest a block", contested_block },
-	};
-
-	return run_cases(cases, TAP_COUNT(cases), &fd, &region);
-}
+TEST_HARNESS_MAIN

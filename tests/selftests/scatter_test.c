@@ -8,14 +8,11 @@
 #include <signal.h>
 #include <sys/uio.h>
 
-#include "harness.h"
+#include "ktest.h"
 #include "rnd.h"
 
 #define UNIT	(2 * MIB)
 #define UNITS	64		/* at most, of the region */
-
-static int fd;
-static uint64_t region;
 
 static bool contiguous(uint32_t handle)
 {
@@ -75,7 +72,7 @@ static void fence_down(void)
 	expect(wait_free(fd, region, 20));
 }
 
-static void in_pieces(void)
+TEST_F(device, in_pieces_where_there_is_no_one_range)
 {
 	struct buddy_info info = { .size = sizeof(info) };
 	struct buddy_alloc a;
@@ -113,7 +110,7 @@ static void in_pieces(void)
 	fence_down();
 }
 
-static void exact_and_full(void)
+TEST_F(device, exact_lengths_and_full_is_full)
 {
 	static const uint64_t less[] = { 0, 1, 2, 511, 512, 513, 700 };
 	struct buddy_alloc a;
@@ -142,7 +139,7 @@ static void exact_and_full(void)
 }
 
 /* Where one range serves, it is a block like any other. */
-static void in_one(void)
+TEST_F(device, in_one_piece_where_there_is_one)
 {
 	struct buddy_resize r = { .size = sizeof(r), .length = PAGE };
 	struct buddy_alloc a;
@@ -158,7 +155,7 @@ static void in_one(void)
 	expect_eq(scatter_block(fd, region + 1, &a), -EFBIG);
 }
 
-static void no_resize(void)
+TEST_F(device, trim_and_grow_do_not)
 {
 	struct buddy_resize r = { .size = sizeof(r), .length = 2 * UNIT };
 	struct buddy_alloc a;
@@ -173,7 +170,7 @@ static void no_resize(void)
 }
 
 /* Crumbs of a unit that is cut up: pieces of a page. */
-static void crumbs(void)
+TEST_F(device, pieces_of_a_page)
 {
 	struct buddy_alloc rest, page[512], a;
 	char *p;
@@ -211,7 +208,7 @@ static void crumbs(void)
  * A small block in the unit of the last piece, which is mapped and touched at
  * another offset than its own: it comes back all the same.
  */
-static void neighbour_comes_back(void)
+TEST_F(device, a_neighbour_of_a_piece_comes_back)
 {
 	struct buddy_alloc a, small;
 	char *p, *q;
@@ -238,7 +235,7 @@ static void neighbour_comes_back(void)
 }
 
 /* Parts of it, over the borders of pieces, at good and at odd addresses. */
-static void parts(void)
+TEST_F(device, mappings_of_parts)
 {
 	struct buddy_alloc a;
 	char *p, *whole, *room;
@@ -282,7 +279,7 @@ static void parts(void)
  * mapping is moved to where huge entries do not fit: no page of the other one shows.
  * Kernel 7.3 maps more than the page that a fault asks for.
  */
-static void nothing_of_others(void)
+TEST_F(device, no_page_of_others_shows)
 {
 	struct buddy_alloc a, mine;
 	char *p, *q, *room;
@@ -310,7 +307,7 @@ static void nothing_of_others(void)
 			/* the room stays taken: the next mapping would lie there */
 			mmap(p, a.out_length, PROT_NONE,
 			     MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
-			if (tap_failures)
+			if (has_failed())
 				break;
 		}
 		munmap(q, in_front);
@@ -341,7 +338,7 @@ static void *churn(void *arg)
 }
 
 /* What it was about to take, others take first; there always is enough else. */
-static void in_a_crowd(void)
+TEST_F(device, in_a_crowd)
 {
 	enum { THREADS = 2 };
 	uint64_t length = region / 2 - 6 * UNIT;
@@ -390,7 +387,7 @@ static void *want_too_much(void *arg)
 }
 
 /* Who asks for what cannot be had takes nothing from others meanwhile. */
-static void too_much_harms_nobody(void)
+TEST_F(device, too_much_harms_nobody)
 {
 	double end = now() + 2;
 	struct buddy_alloc a;
@@ -413,7 +410,7 @@ static void too_much_harms_nobody(void)
 }
 
 /* Shared, and its owner's file closed: pieces have no owner that is gone. */
-static void outlives_its_file(void)
+TEST_F(device, outlives_its_file)
 {
 	struct buddy_extent_entry e[UNITS];
 	struct buddy_extents x = {
@@ -451,7 +448,7 @@ static void outlives_its_file(void)
 }
 
 /* One piece is held: the others come back. */
-static void one_piece_held(void)
+TEST_F(device, one_piece_in_a_pipe)
 {
 	struct buddy_alloc a;
 	struct iovec io;
@@ -474,7 +471,7 @@ static void one_piece_held(void)
 	fence_down();
 }
 
-static void killed(void)
+TEST_F(device, sigkill)
 {
 	fence_up();
 	for (int round = 0; round < 10; round++) {
@@ -505,7 +502,7 @@ static void killed(void)
 	fence_down();
 }
 
-static void random_blocks(void)
+TEST_F(device, random_blocks)
 {
 	enum { BLOCKS = 20 };
 	struct buddy_alloc a[BLOCKS] = { 0 };
@@ -513,7 +510,7 @@ static void random_blocks(void)
 	uint64_t used = 0, many = 0;
 
 	seed = 4242;
-	for (int round = 0; round < 400 && !tap_failures; round++) {
+	for (int round = 0; round < 400 && !has_failed(); round++) {
 		uint32_t i = (uint32_t)(rnd() % BLOCKS);
 		uint64_t length = (1 + rnd() % (rnd() % 2 ? 40 : 4000)) * PAGE;
 
@@ -548,24 +545,4 @@ static void random_blocks(void)
 	expect(wait_free(fd, region, 20));
 }
 
-int main(void)
-{
-	static const struct tap_case cases[] = {
-		{ "in pieces where there is no one range", in_pieces },
-		{ "exact lengths, and full is full", exact_and_full },
-		{ "in one piece where there is one", in_one },
-		{ "TRIM and GROW do not", no_resize },
-		{ "pieces of a page", crumbs },
-		{ "a neighbour of a piece comes back", neighbour_comes_back },
-		{ "mappings of parts", parts },
-		{ "no page of others shows", nothing_of_others },
-		{ "in a crowd", in_a_crowd },
-		{ "too much harms nobody", too_much_harms_nobody },
-		{ "it outlives its file", outlives_its_file },
-		{ "one piece in a pipe", one_piece_held },
-		{ "SIGKILL", killed },
-		{ "random blocks", random_blocks },
-	};
-
-	return run_cases(cases, TAP_COUNT(cases), &fd, &region);
-}
+TEST_HARNESS_MAIN

@@ -8,7 +8,7 @@
 
 #include <sys/resource.h>
 
-#include "harness.h"
+#include "ktest.h"
 
 static inline int map_errno(int file, size_t length, int prot, int flags, off_t offset)
 {
@@ -20,8 +20,7 @@ static inline int map_errno(int file, size_t length, int prot, int flags, off_t 
 	return 0;
 }
 
-static inline void expect_no_descriptor_left(int fd, uint64_t region,
-					     unsigned long command)
+static inline void expect_no_descriptor_left(unsigned long command)
 {
 	struct buddy_alloc a;
 	int status;
@@ -46,7 +45,7 @@ static inline void expect_no_descriptor_left(int fd, uint64_t region,
 }
 
 /* The reply cannot be written: no descriptor, no reference. */
-static inline void expect_reply_fault(int fd, uint64_t region, unsigned long command)
+static inline void expect_reply_fault(unsigned long command)
 {
 	struct buddy_share *s = mmap(NULL, PAGE, PROT_READ | PROT_WRITE,
 				     MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);

@@ -6,10 +6,8 @@
 #define _GNU_SOURCE
 #include <signal.h>
 
+#include "ktest.h"
 #include "share_calls.h"
-
-static int fd;
-static uint64_t region;
 
 static int share_fd(int file, uint32_t handle, uint32_t flags)
 {
@@ -23,7 +21,7 @@ static void *map_fd(int file, size_t length, int prot, off_t offset)
 	return p == MAP_FAILED ? NULL : p;
 }
 
-static void wrong_calls(void)
+TEST_F(device, wrong_calls)
 {
 	struct buddy_alloc a;
 	int other = device_open(), ro = open("/dev/buddy", O_RDONLY);
@@ -42,7 +40,7 @@ static void wrong_calls(void)
 	close(ro);
 }
 
-static void block_fd(void)
+TEST_F(device, what_a_block_fd_can_do)
 {
 	const int rw = PROT_READ | PROT_WRITE;
 	struct buddy_block_info info = { .size = sizeof(info) };
@@ -92,7 +90,7 @@ static void block_fd(void)
 	expect(wait_free(fd, region, 5));
 }
 
-static void read_only(void)
+TEST_F(device, read_only)
 {
 	struct buddy_alloc a;
 	char *p, *q;
@@ -120,7 +118,7 @@ static void read_only(void)
 }
 
 /* Weights survive the engine: passed to another, whose owner then dies. */
-static void outlives_its_owner(void)
+TEST_F(device, a_shared_block_outlives_its_owner)
 {
 	struct buddy_block_info info = { .size = sizeof(info) };
 	int pair[2], block, status;
@@ -161,7 +159,7 @@ static void outlives_its_owner(void)
 }
 
 /* On its way in a socket, read by nobody. */
-static void lost_on_the_way(void)
+TEST_F(device, a_block_fd_that_nobody_receives)
 {
 	struct buddy_alloc a;
 	int pair[2], block;
@@ -179,7 +177,7 @@ static void lost_on_the_way(void)
 }
 
 /* After the handle is gone the place is not found by its offset any more. */
-static void freed_but_shared(void)
+TEST_F(device, freed_but_shared)
 {
 	struct buddy_alloc a;
 	int block;
@@ -195,28 +193,14 @@ static void freed_but_shared(void)
 	expect(wait_free(fd, region, 5));
 }
 
-static void no_descriptor_left(void)
+TEST_F(device, no_descriptor_left)
 {
-	expect_no_descriptor_left(fd, region, BUDDY_IOC_SHARE);
+	expect_no_descriptor_left(BUDDY_IOC_SHARE);
 }
 
-static void reply_fault(void)
+TEST_F(device, a_reply_that_cannot_be_written)
 {
-	expect_reply_fault(fd, region, BUDDY_IOC_SHARE);
+	expect_reply_fault(BUDDY_IOC_SHARE);
 }
 
-int main(void)
-{
-	static const struct tap_case cases[] = {
-		{ "wrong calls", wrong_calls },
-		{ "a block fd", block_fd },
-		{ "read-only", read_only },
-		{ "a shared block outlives its owner", outlives_its_owner },
-		{ "a block fd that nobody receives", lost_on_the_way },
-		{ "freed but shared", freed_but_shared },
-		{ "no descriptor left", no_descriptor_left },
-		{ "a reply that cannot be written", reply_fault },
-	};
-
-	return run_cases(cases, TAP_COUNT(cases), &fd, &region);
-}
+TEST_HARNESS_MAIN

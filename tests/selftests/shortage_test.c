@@ -7,12 +7,9 @@
 #include <pthread.h>
 #include <signal.h>
 
-#include "harness.h"
+#include "ktest.h"
 
-static int fd;
-static uint64_t region;
-
-static void no_memory(void)
+TEST_F(device, no_memory_explains_itself)
 {
 	struct buddy_alloc all, a;
 
@@ -34,7 +31,7 @@ static void no_memory(void)
  * What was freed before is waited for, however much others free meanwhile. The
  * other process churns in a unit that it keeps, out of the way.
  */
-static void no_spurious_shortage(void)
+TEST_F(device, no_shortage_while_memory_is_on_its_way_back)
 {
 	uint64_t most = region / 2;
 	struct buddy_alloc a;
@@ -101,7 +98,7 @@ static void *churn(void *arg)
  * All together never want more than there is, and it is never in crumbs: but what is
  * free is always on its way back, and others take it when it arrives.
  */
-static void no_shortage_in_a_crowd(void)
+TEST_F(device, nor_where_others_take_what_comes_back)
 {
 	enum { THREADS = 10 };
 	pthread_t threads[THREADS];
@@ -120,13 +117,4 @@ static void no_shortage_in_a_crowd(void)
 	expect(wait_free(fd, region, 20));
 }
 
-int main(void)
-{
-	static const struct tap_case cases[] = {
-		{ "no memory explains itself", no_memory },
-		{ "no ENOMEM while the memory is on its way back", no_spurious_shortage },
-		{ "nor where others take what comes back", no_shortage_in_a_crowd },
-	};
-
-	return run_cases(cases, TAP_COUNT(cases), &fd, &region);
-}
+TEST_HARNESS_MAIN

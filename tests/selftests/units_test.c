@@ -8,13 +8,10 @@
 #include <sys/resource.h>
 #include <sys/uio.h>
 
-#include "harness.h"
-
-static int fd;
-static uint64_t region;
+#include "ktest.h"
 
 /* Small blocks of two files never share a unit of 2 MiB. */
-static void units_are_private(void)
+TEST_F(device, small_blocks_of_two_files_share_no_unit)
 {
 	struct buddy_alloc a, b, c;
 	int other = device_open();
@@ -34,7 +31,7 @@ static void units_are_private(void)
 }
 
 /* The tail of a large block lies in a unit that then serves small ones. */
-static void tail_serves(void)
+TEST_F(device, a_tail_serves_small_blocks)
 {
 	struct buddy_alloc big, small;
 	char *p, *q;
@@ -59,7 +56,7 @@ static void tail_serves(void)
 }
 
 /* A pin of one small block delays its neighbours in the unit, never itself. */
-static void neighbours(void)
+TEST_F(device, a_pin_delays_neighbours_and_harms_none)
 {
 	struct buddy_alloc a[4];
 	unsigned char *p[4];
@@ -97,7 +94,7 @@ static void neighbours(void)
 }
 
 /* No ioctl at all: mmap at offset 0, in several lengths at once. */
-static void plain_mmap(void)
+TEST_F(device, mmap_at_offset_0)
 {
 	static const uint64_t lengths[] = { PAGE, 3 * PAGE, 2 * MIB, 5 * MIB + PAGE };
 	char *p[4];
@@ -135,7 +132,7 @@ static void plain_mmap(void)
 	expect(wait_free(fd, region, 5));
 }
 
-static void huge_mappings(void)
+TEST_F(device, large_blocks_are_mapped_by_huge_pages)
 {
 	struct buddy_alloc a;
 	char *p;
@@ -152,7 +149,7 @@ static void huge_mappings(void)
 		skip("this kernel gives no folios; checked that it says so");
 }
 
-static void one_fault_maps_all(void)
+TEST_F(device, one_fault_maps_2_mib)
 {
 	struct buddy_alloc a;
 	unsigned char present[512];
@@ -172,7 +169,7 @@ static void one_fault_maps_all(void)
 }
 
 /* Where no huge entry fits, faults are batched as on kernels without folios. */
-static void misaligned(void)
+TEST_F(device, map_fixed_at_a_misaligned_address)
 {
 	struct buddy_alloc a;
 	char *p = take_filled(fd, 4 * MIB, &a);
@@ -224,7 +221,7 @@ static long count_faults(const struct buddy_alloc *a, size_t skew, bool writing)
 }
 
 /* What INFO says of huge pages makes a difference for a tail alone. */
-static void faults_counted(void)
+TEST_F(device, faults_counted)
 {
 	bool huge = is_huge(fd);
 	const struct {
@@ -264,7 +261,7 @@ static void faults_counted(void)
  * So many mappings of a unit that dropping them all would keep others waiting: what
  * is freed there waits until there are fewer. Only where units are folios.
  */
-static void many_mappings(void)
+TEST_F(device, very_many_mappings_of_a_unit)
 {
 	enum { MANY = 9000 };
 	struct buddy_info info = { .size = sizeof(info) };
@@ -306,7 +303,7 @@ static int try_mmap(int file, size_t length, int prot, int flags, uint64_t offse
 	return 0;
 }
 
-static void mmap_bad(void)
+TEST_F(device, mmap_bad)
 {
 	const int rw = PROT_READ | PROT_WRITE;
 	int other = device_open(), ro = open("/dev/buddy", O_RDONLY);
@@ -344,7 +341,7 @@ static void mmap_bad(void)
 }
 
 /* mmap at offset 0 allocates; wrong calls as elsewhere. */
-static void mmap_zero_bad(void)
+TEST_F(device, mmap_zero_bad)
 {
 	const int rw = PROT_READ | PROT_WRITE;
 	struct buddy_stats before = get_stats(fd);
@@ -364,7 +361,7 @@ static void mmap_zero_bad(void)
 	close(ro);
 }
 
-static void no_exec_later(void)
+TEST_F(device, a_mapping_cannot_become_executable_or_grow)
 {
 	struct buddy_alloc a;
 	void *p;
@@ -380,22 +377,4 @@ static void no_exec_later(void)
 	expect_eq(free_block(fd, a.out_handle), 0);
 }
 
-int main(void)
-{
-	static const struct tap_case cases[] = {
-		{ "small blocks of two files share no unit", units_are_private },
-		{ "the tail of a large block serves small ones", tail_serves },
-		{ "a pin delays neighbours, and harms none", neighbours },
-		{ "mmap at offset 0", plain_mmap },
-		{ "large blocks are mapped by huge pages", huge_mappings },
-		{ "one fault maps 2 MiB", one_fault_maps_all },
-		{ "MAP_FIXED at a misaligned address", misaligned },
-		{ "faults counted: one a 2 MiB, one a small block", faults_counted },
-		{ "very many mappings of a unit", many_mappings },
-		{ "mmap: bad offset, length, protection, MAP_PRIVATE", mmap_bad },
-		{ "mmap at offset 0: wrong calls", mmap_zero_bad },
-		{ "a mapping cannot become executable or grow", no_exec_later },
-	};
-
-	return run_cases(cases, TAP_COUNT(cases), &fd, &region);
-}
+TEST_HARNESS_MAIN

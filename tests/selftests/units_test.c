@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: MIT
 /*
  * units_test.c - where blocks lie and how they are mapped: units of 2 MiB, what
- * shares one, tails, huge pages, faults, mmap at offset 0, wrong calls of mmap().
- * Needs root and the module.
+ * shares one, tails, huge pages, faults, mmap at offset 0. Needs root and the module.
  */
 #define _GNU_SOURCE
 #include <sys/resource.h>
@@ -291,90 +290,6 @@ TEST_F(device, very_many_mappings_of_a_unit)
 	munmap(room, 2 * MANY * PAGE);
 	expect_eq(free_block(fd, a.out_handle), 0);
 	expect(wait_free(fd, region, 5));
-}
-
-static int try_mmap(int file, size_t length, int prot, int flags, uint64_t offset)
-{
-	void *p = mmap(NULL, length, prot, flags, file, (off_t)offset);
-
-	if (p == MAP_FAILED)
-		return -errno;
-	munmap(p, length);
-	return 0;
-}
-
-TEST_F(device, mmap_bad)
-{
-	const int rw = PROT_READ | PROT_WRITE;
-	int other = device_open(), ro = open("/dev/buddy", O_RDONLY);
-	struct buddy_alloc a, neighbour;
-	uint64_t at;
-
-	expect_eq(alloc_block(fd, 4 * PAGE, &a), 0);
-	expect_eq(alloc_block(fd, 4 * PAGE, &neighbour), 0);
-	at = a.out_offset;
-	expect_eq(try_mmap(fd, 4 * PAGE, rw, MAP_SHARED, at), 0);
-	expect_eq(try_mmap(fd, 2 * PAGE, rw, MAP_SHARED, at + PAGE), 0);
-	expect_eq(try_mmap(fd, PAGE, rw, MAP_SHARED, at + 3 * PAGE), 0);
-
-	expect_eq(try_mmap(fd, 4 * PAGE, rw, MAP_PRIVATE, at), -EINVAL);
-	expect_eq(try_mmap(fd, 4 * PAGE, PROT_READ, MAP_PRIVATE, at), -EINVAL);
-	expect_eq(try_mmap(fd, 4 * PAGE, rw | PROT_EXEC, MAP_SHARED, at), -EACCES);
-	expect_eq(try_mmap(fd, 5 * PAGE, rw, MAP_SHARED, at), -ENXIO);
-	expect_eq(try_mmap(fd, 8 * PAGE, rw, MAP_SHARED, at), -ENXIO);
-	expect_eq(try_mmap(fd, 4 * PAGE, rw, MAP_SHARED, at + PAGE), -ENXIO);
-	expect_eq(try_mmap(fd, 1ul << 40, rw, MAP_SHARED, at), -ENXIO);
-	expect_eq(try_mmap(fd, PAGE, rw, MAP_SHARED, PAGE), -ENXIO);
-	expect_eq(try_mmap(fd, PAGE, rw, MAP_SHARED, at + 64 * MIB), -ENXIO);
-	expect_eq(try_mmap(fd, PAGE, rw, MAP_SHARED, at + (1ull << 45)), -ENXIO);
-	expect_eq(try_mmap(fd, PAGE, rw, MAP_SHARED, INT64_MAX & ~(PAGE - 1)),
-		  -ENXIO);
-	expect_eq(try_mmap(other, 4 * PAGE, rw, MAP_SHARED, at), -ENXIO);
-	expect_eq(try_mmap(ro, 4 * PAGE, rw, MAP_SHARED, at), -EACCES);
-	expect_eq(try_mmap(ro, 4 * PAGE, PROT_READ, MAP_SHARED, at), -ENXIO);
-
-	expect_eq(free_block(fd, a.out_handle), 0);
-	expect_eq(try_mmap(fd, 4 * PAGE, rw, MAP_SHARED, at), -ENXIO);
-	expect_eq(free_block(fd, neighbour.out_handle), 0);
-	close(other);
-	close(ro);
-}
-
-/* mmap at offset 0 allocates; wrong calls as elsewhere. */
-TEST_F(device, mmap_zero_bad)
-{
-	const int rw = PROT_READ | PROT_WRITE;
-	struct buddy_stats before = get_stats(fd);
-	int ro = open("/dev/buddy", O_RDONLY);
-	struct buddy_alloc a;
-
-	expect_eq(try_mmap(fd, PAGE, rw, MAP_SHARED, 0), 0);
-	expect_eq(try_mmap(fd, PAGE, rw, MAP_PRIVATE, 0), -EINVAL);
-	expect_eq(try_mmap(fd, PAGE, rw | PROT_EXEC, MAP_SHARED, 0), -EACCES);
-	expect_eq(try_mmap(ro, PAGE, PROT_READ, MAP_SHARED, 0), -EACCES);
-	expect_eq(try_mmap(fd, before.out_region + PAGE, rw, MAP_SHARED, 0), -ENOMEM);
-	expect_eq(try_mmap(fd, 1ul << 46, rw, MAP_SHARED, 0), -ENOMEM);
-	expect_eq(alloc_block(fd, before.out_region, &a), 0);
-	expect_eq(try_mmap(fd, PAGE, rw, MAP_SHARED, 0), -ENOMEM);
-	expect_eq(free_block(fd, a.out_handle), 0);
-	expect(wait_free(fd, before.out_free, 5));
-	close(ro);
-}
-
-TEST_F(device, a_mapping_cannot_become_executable_or_grow)
-{
-	struct buddy_alloc a;
-	void *p;
-
-	expect_eq(alloc_block(fd, PAGE, &a), 0);
-	p = map_block(fd, &a);
-	expect(p != MAP_FAILED);
-	expect(mprotect(p, PAGE, PROT_READ | PROT_EXEC) && errno == EACCES);
-	expect(mprotect(p, PAGE, PROT_READ) == 0);
-	expect(mremap(p, PAGE, 2 * PAGE, MREMAP_MAYMOVE) == MAP_FAILED &&
-	       errno == EFAULT);
-	munmap(p, PAGE);
-	expect_eq(free_block(fd, a.out_handle), 0);
 }
 
 TEST_HARNESS_MAIN

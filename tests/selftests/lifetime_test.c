@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
 /*
  * lifetime_test.c - who keeps a block, until when, and what the next owner
- * sees: SIGKILL, exec, fork, dup, SCM_RIGHTS, free while mapped, free while
- * the kernel holds pages. Needs root and the module.
+ * sees: SIGKILL, exec, fork, dup, SCM_RIGHTS, free and close while mapped, and while
+ * the kernel holds pages. rmmod of what is in use is in load_test and unload_test.
+ * Needs root and the module.
  */
 #define _GNU_SOURCE
 #include <signal.h>
@@ -235,6 +236,74 @@ TEST_F(device, scm_rights_keeps_the_blocks)
 	expect(wait_free(fd, region, 5));
 }
 
+/* Who receives it has the file: its handles, its blocks, and their end. */
+TEST_F(device, scm_rights_hands_the_blocks_over)
+{
+	struct buddy_alloc a;
+	int pair[2], file, status;
+	char *p;
+	pid_t pid;
+
+	expect(!socketpair(AF_UNIX, SOCK_STREAM, 0, pair));
+	pid = fork();
+	if (!pid) {
+		int own = device_open();
+
+		if (alloc_block(own, 3 * PAGE, &a))
+			_exit(1);
+		p = map_block(own, &a);
+		fill(p, 5, 3 * PAGE);
+		send_fd(pair[1], own);
+		_exit(write(pair[1], &a, sizeof(a)) != sizeof(a));
+	}
+	file = receive_fd(pair[0]);
+	expect(file >= 0);
+	expect_eq(read(pair[0], &a, sizeof(a)), sizeof(a));
+	waitpid(pid, &status, 0);
+	expect_eq(status, 0);
+	expect_eq(get_stats(fd).out_used, 3 * PAGE);
+	p = map_block(file, &a);
+	expect(p != MAP_FAILED);
+	expect_eq(p[3 * PAGE - 1], 5);
+	expect_eq(free_block(fd, a.out_handle), -ENOENT);
+	expect_eq(free_block(file, a.out_handle), 0);
+	munmap(p, 3 * PAGE);
+	expect(wait_free(fd, region, 5));
+	close(file);
+	close(pair[0]);
+	close(pair[1]);
+}
+
+/* Opened by device_open(): closed on exec, and with it goes its last block. */
+TEST_F(device, exec_drops_a_file_that_closes_on_exec)
+{
+	int hold[2], status;
+	pid_t pid;
+
+	expect(!pipe(hold));
+	pid = fork();
+	if (!pid) {
+		struct buddy_alloc a;
+		int own = device_open();
+
+		take_filled(own, 2 * MIB + PAGE, &a);
+		dup2(hold[0], 0);
+		close(hold[0]);
+		close(hold[1]);
+		execlp("cat", "cat", NULL);
+		_exit(1);
+	}
+	for (int i = 0; !get_stats(fd).out_used && i < 3000; i++)
+		usleep(1000);
+	expect(wait_free(fd, region, 20));
+	/* the process lives on */
+	expect_eq(waitpid(pid, &status, WNOHANG), 0);
+	close(hold[0]);
+	close(hold[1]);
+	waitpid(pid, &status, 0);
+	expect_eq(status, 0);
+}
+
 /* Pages in a pipe: not mapped, not owned, and yet not free. */
 TEST_F(device, free_while_pinned_in_a_pipe)
 {
@@ -277,6 +346,70 @@ TEST_F(device, free_while_pinned_in_a_pipe)
 	free(read_back);
 	close(pipes[0]);
 	close(pipes[1]);
+}
+
+/* A page of a block in a pipe, and nothing else of it any more. Return: its end. */
+static int hold_by_pipe(int file, uint64_t length)
+{
+	struct buddy_alloc a;
+	struct iovec io;
+	int pipes[2];
+	char *p;
+
+	if (pipe(pipes) || alloc_block(file, length, &a))
+		return -1;
+	p = map_block(file, &a);
+	fill(p, 0x77, length);
+	io = (struct iovec){ p + length - PAGE, PAGE };
+	if (vmsplice(pipes[1], &io, 1, 0) != PAGE)
+		return -1;
+	munmap(p, length);
+	close(pipes[1]);
+	return pipes[0];
+}
+
+static void expect_held_then_free(int end, uint64_t length)
+{
+	struct buddy_alloc b;
+	char back[PAGE];
+
+	expect_eq(alloc_block(fd, region, &b), -ENOMEM);
+	expect_eq(get_stats(fd).out_quarantined, length);
+	expect_eq(get_stats(fd).out_used, 0);
+	expect_eq(read(end, back, PAGE), PAGE);
+	expect(back[0] == 0x77 && !memcmp(back, back + 1, PAGE - 1));
+	expect(wait_free(fd, region, 5));
+	close(end);
+}
+
+TEST_F(device, close_while_pinned_in_a_pipe)
+{
+	int own = device_open(), end = hold_by_pipe(own, 2 * MIB);
+
+	expect(end >= 0);
+	close(own);
+	expect_held_then_free(end, 2 * MIB);
+}
+
+TEST_F(device, sigkill_while_pinned_in_a_pipe)
+{
+	int pair[2], end, status;
+	pid_t pid;
+
+	expect(!socketpair(AF_UNIX, SOCK_STREAM, 0, pair));
+	pid = fork();
+	if (!pid) {
+		send_fd(pair[1], hold_by_pipe(device_open(), 2 * MIB));
+		pause();
+	}
+	close(pair[1]);
+	end = receive_fd(pair[0]);
+	expect(end >= 0);
+	kill(pid, SIGKILL);
+	waitpid(pid, &status, 0);
+	expect(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+	expect_held_then_free(end, 2 * MIB);
+	close(pair[0]);
 }
 
 /* The allocation itself finds what was let go, without waiting for a poll. */

@@ -45,7 +45,8 @@
  *   EACCES   open() without permission for the node; mmap() with PROT_EXEC, or
  *            with PROT_WRITE on a file that is open for reading, or of any kind
  *            on one that is open for writing alone (PROT_EXEC gets EPERM where
- *            the node's file system is mounted noexec)
+ *            the node's file system is mounted noexec, and from newer kernels,
+ *            7.3 among them, on block fds)
  *
  * and for mmap() alone:
  *
@@ -53,7 +54,7 @@
  *   ENXIO    the range does not lie in one block of this open file, or not in
  *            the block of this block fd
  *   EACCES   offset 0 of a file that is not open for writing
- *   ENOMEM   offset 0, and no memory
+ *   ENOMEM   offset 0, and no memory, or the length is above the whole region
  *
  * DOC: Mapping
  *

@@ -137,6 +137,9 @@ static struct buddy_block *piece_alloc(struct buddy_block *block, u32 done)
 		rb_add(&piece->sibling, &block->pieces, is_before);
 		return piece;
 	}
+	/* There was room: it is the kernel that has no memory, to cut up a unit. */
+	if (err == -EAGAIN && piece->pages)
+		err = -ENOMEM;
 	kfree(piece);
 	return ERR_PTR(err);
 }

@@ -25,6 +25,7 @@ help:
 	@echo 'make bench-core instructions per operation of the tree, with ceilings'
 	@echo 'make bench-device  what ALLOC and FREE cost, by length, in a VM'
 	@echo 'make fuzz-core  libFuzzer on the tree, SECONDS=60'
+	@echo 'make fuzz-device  calls at random on the device, on the kernel with checkers, SECONDS=60'
 	@echo 'make            the userspace, in build/'
 	@echo 'make module     buddy_mem.ko for KVER=$$(uname -r)'
 	@echo 'make install    library, command, headers, man pages, udev rule (PREFIX=/usr/local)'

@@ -9,6 +9,7 @@
  * it was. Those of mmap() and open() are in map_test.c. Needs root and the module.
  */
 #define _GNU_SOURCE
+#include <signal.h>
 #include <stddef.h>
 
 #include "ktest.h"
@@ -829,6 +830,50 @@ TEST_F(device, extents_tile_the_region)
 	expect_eq(call(fd, BUDDY_IOC_EXTENTS, &x), 0);
 	expect_eq(x.out_count, 0);
 	expect_eq(x.out_next, at);
+}
+
+/* Allocates and frees until it is killed, so that free ranges split and merge. */
+static pid_t busy_child(void)
+{
+	pid_t pid = fork();
+
+	if (pid)
+		return pid;
+	fd = device_open();
+	for (;;) {
+		struct buddy_alloc a[16];
+
+		for (int i = 0; i < 16; i++)
+			alloc_block(fd, 2 * MIB, &a[i]);
+		for (int i = 0; i < 16; i++)
+			free_block(fd, a[i].out_handle);
+	}
+}
+
+/* Each begins where the one before ended, whatever became of that meanwhile. */
+TEST_F(device, extents_tile_it_while_blocks_come_and_go)
+{
+	struct buddy_extent_entry e[64];
+	struct buddy_extents x = {
+		.size = sizeof(x),
+		.entries = (uintptr_t)e,
+		.count = 64,
+	};
+	pid_t pid = busy_child();
+
+	for (int n = 0; n < 20000 && !has_failed(); n++) {
+		uint64_t at = 0;
+
+		expect_eq(call(fd, BUDDY_IOC_EXTENTS, &x), 0);
+		for (uint32_t i = 0; i < x.out_count; i++) {
+			expect_eq(e[i].offset, at);
+			at = e[i].offset + e[i].length;
+		}
+		expect_eq(x.out_next, at);
+	}
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+	expect(wait_free(fd, region, 20));
 }
 
 TEST_F(device, random_structs)

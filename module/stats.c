@@ -128,6 +128,15 @@ static void extent_at(struct buddy_region *region, u32 page,
 	spin_unlock(&region->lock);
 }
 
+/* What has merged with an extent before it meanwhile begins where that one ended. */
+static void extent_cut(struct buddy_extent_entry *entry, u32 page)
+{
+	u64 cut = buddy_bytes(page) - entry->offset;
+
+	entry->offset += cut;
+	entry->length -= cut;
+}
+
 /**
  * buddy_extents() - the answer to BUDDY_IOC_EXTENTS
  * @region: the region
@@ -150,6 +159,8 @@ int buddy_extents(struct buddy_region *region, struct buddy_extents *x)
 		while (n < BATCH && page < region->pages &&
 		       n < x->count - x->out_count) {
 			extent_at(region, page, &batch[n]);
+			if (x->out_count + n)
+				extent_cut(&batch[n], page);
 			page = (batch[n].offset + batch[n].length) >> PAGE_SHIFT;
 			n++;
 		}

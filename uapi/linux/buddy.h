@@ -271,8 +271,9 @@ struct buddy_extent_entry {
  * @out_count: entries filled
  * @out_next: @start of the next call; the region's length at the end
  *
- * The extents tile the region. Each call is a sequence of moments: a block
- * freed meanwhile may be seen in either state.
+ * The extents tile the region: in a reply each begins where the one before ended.
+ * Each call is a sequence of moments: a block freed meanwhile may be seen in either
+ * state.
  */
 struct buddy_extents {
 	__u32 size;

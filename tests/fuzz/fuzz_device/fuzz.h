@@ -16,6 +16,7 @@
  *   memory.c   calls on mappings
  *   files.c    calls on descriptors
  *   kcov.c     coverage and comparisons
+ *   log.c      the kernel's log
  */
 #ifndef FUZZ_H
 #define FUZZ_H
@@ -216,6 +217,10 @@ run_fn run_open, run_reopen, run_dup, run_close, run_sync, run_fence, run_import
 	run_pipe, run_splice, run_tee, run_sendfile, run_limit;
 void files_start(void);
 void files_end(void);
+
+/* log.c */
+void log_open(void);
+void log_look(void);
 
 /* --- kcov.c ------------------------------------------------------------------ */
 

@@ -30,6 +30,7 @@
 #include "fuzz.h"
 
 #define HANG		90	/* seconds without a program's end */
+#define LAST_WORDS	3	/* the same after trouble: it may well hang */
 #define RING_SIZE	(1 * MIB)
 
 _Static_assert(sizeof(struct ring) <= RING_SIZE, "the ring does not fit its device");
@@ -249,7 +250,7 @@ static int watch(pid_t pid, double began)
 {
 	unsigned long programs = 0;
 	double moved = now(), shown = began;
-	int status;
+	int status, limit;
 
 	while (waitpid(pid, &status, WNOHANG) != pid) {
 		usleep(50000);
@@ -261,8 +262,10 @@ static int watch(pid_t pid, double began)
 			shown = now();
 			show_progress(began);
 		}
-		if (now() - moved > HANG) {
-			complain("a program did not end in %d s", HANG);
+		log_look();
+		limit = atomic_load(&state->complaints) ? LAST_WORDS : HANG;
+		if (now() - moved > limit) {
+			complain("a program did not end in %d s", limit);
 			show_stacks(pid);
 			kill(pid, SIGKILL);
 			return -1;
@@ -380,6 +383,7 @@ int main(int argc, char **argv)
 	pid = fork();
 	if (!pid)
 		worker(loaded, nr_loaded, began + options.seconds);
+	log_open();
 	run_on(1);
 	watch(pid, began);
 	ok = report(began);

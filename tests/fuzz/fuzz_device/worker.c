@@ -20,15 +20,7 @@
 
 /* Corpus entries of which the comparisons were not looked at yet. */
 static uint32_t looked_at;
-static int kmsg = -1;
 static double end_at;
-
-/* As in tests/vm/run. */
-static const char *const trouble[] = {
-	"WARNING:", "BUG:", "kernel BUG at", "KASAN", "UBSAN", "possible recursive",
-	"possible circular", "possible irq", "possible unsafe", "INFO: ", "Oops",
-	"Call Trace", "general protection fault", "refcount_t:", "kmemleak: ",
-};
 
 double now(void)
 {
@@ -36,22 +28,6 @@ double now(void)
 
 	clock_gettime(CLOCK_MONOTONIC, &t);
 	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
-
-static void look_at_log(void)
-{
-	char line[2048];
-	ssize_t n;
-
-	if (kmsg < 0)
-		return;
-	while ((n = read(kmsg, line, sizeof(line) - 1)) > 0 || errno == EPIPE) {
-		line[n > 0 ? n : 0] = 0;
-		for (size_t i = 0; n > 0 && i < sizeof(trouble) / sizeof(trouble[0]); i++)
-			if (strstr(line, trouble[i]))
-				complain("the kernel's log: %s", line);
-		errno = 0;
-	}
 }
 
 static bool is_empty(const struct buddy_stats *s)
@@ -90,7 +66,7 @@ static void check_region(void)
 static void end(void)
 {
 	check_region();
-	look_at_log();
+	log_look();
 	exit(atomic_load(&state->complaints) ? 1 : 0);
 }
 
@@ -100,7 +76,7 @@ static void run_one(const struct program *p, bool comparisons)
 	static unsigned long count;
 
 	run_program(p, comparisons);
-	look_at_log();
+	log_look();
 	if (++count % CHECK_EVERY == 0)
 		check_region();
 	if (atomic_load(&state->complaints))
@@ -236,12 +212,7 @@ static void start(void)
 	}
 	close(fd);
 	state->region = info.out_region;
-	fd = open("/dev/kmsg", O_RDONLY | O_NONBLOCK | O_CLOEXEC);
-	if (fd >= 0) {
-		lseek(fd, 0, SEEK_END);
-		kmsg = fcntl(fd, F_DUPFD_CLOEXEC, 500);
-		close(fd);
-	}
+	log_open();
 	run_start(options.failing);
 	state->has_kcov = kcovs[0] && kcovs[1];
 	random_start(options.seed);

@@ -198,8 +198,11 @@ static void fail_set(struct runner *r, unsigned int n)
 	char text[8];
 
 	snprintf(text, sizeof(text), "%u", n);
-	if (r->fail_nth >= 0 && pwrite(r->fail_nth, text, strlen(text), 0) < 0)
-		r->fail_nth = -1;
+	/* What is left of the last one may hit this very call: once. */
+	for (int tries = 0; r->fail_nth >= 0 && tries < 3; tries++)
+		if (pwrite(r->fail_nth, text, strlen(text), 0) > 0)
+			return;
+	r->fail_nth = -1;
 }
 
 /* What is left of it tells whether it took place. */

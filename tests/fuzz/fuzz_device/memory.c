@@ -3,6 +3,7 @@
  * memory.c - calls on mappings. Those that would change memory that is no mapping of
  * the program are skipped.
  */
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
@@ -31,6 +32,19 @@ static void *as_pointer(uint64_t address)
 	return (void *)address;
 }
 
+/* A block fd maps nothing but its block. With one thread: else it may be another now. */
+static void check_inside(const struct runner *r, int fd, uint64_t offset, uint64_t length)
+{
+	struct buddy_block_info b = { .size = sizeof(b) };
+
+	if (r->child || r->program->other || ioctl(fd, BUDDY_IOC_BLOCK, &b))
+		return;
+	if (offset + length > b.out_length)
+		complain("mapped %#llx + %#llx of a block of %#llx",
+			 (unsigned long long)offset, (unsigned long long)length,
+			 (unsigned long long)b.out_length);
+}
+
 long run_mmap(struct runner *r, const uint64_t *v, const struct call *c)
 {
 	uint64_t where = v[2], length = v[3];
@@ -38,7 +52,6 @@ long run_mmap(struct runner *r, const uint64_t *v, const struct call *c)
 	bool fixed = flags & (MAP_FIXED | MAP_FIXED_NOREPLACE);
 	char *p;
 
-	(void)r;
 	(void)c;
 	if (!where)
 		flags &= ~(MAP_FIXED | MAP_FIXED_NOREPLACE);
@@ -47,6 +60,7 @@ long run_mmap(struct runner *r, const uint64_t *v, const struct call *c)
 	p = mmap(as_pointer(where), length, (int)v[4], flags, (int)v[0], (off_t)v[6]);
 	if (p == MAP_FAILED)
 		return -errno;
+	check_inside(r, (int)v[0], v[6], whole_pages(length));
 	remember_mapping((uint64_t)p, length);
 	slots.maps[v[1]] = (struct slot_map){ (uint64_t)p, whole_pages(length) };
 	return 0;

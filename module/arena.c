@@ -34,6 +34,14 @@ static void unit_account(struct buddy_unit *unit, s32 pages)
 	unit_relist(unit);
 }
 
+/* The unit has the tail of the block. The reference test reads @aliased unlocked. */
+static void unit_take_tail(struct buddy_unit *unit, struct buddy_block *block)
+{
+	block->tail = unit;
+	if (block->alias)
+		WRITE_ONCE(unit->aliased, true);
+}
+
 /**
  * buddy_unit_create() - memory for what is to be known of a unit
  * @region: the region
@@ -100,8 +108,7 @@ long buddy_arena_alloc(struct buddy_file *file, struct buddy_block *block,
 		at = buddy_core_alloc(&unit->core, block->pages, align);
 		if (WARN_ON_ONCE(at < 0))
 			return at;
-		block->tail = unit;
-		unit->aliased |= !!block->alias;
+		unit_take_tail(unit, block);
 		block->first = unit->number * BUDDY_UNIT_PAGES + at;
 		unit_account(unit, block->pages);
 		return 0;
@@ -133,8 +140,7 @@ void buddy_arena_adopt(struct buddy_file *file, struct buddy_unit *unit,
 	list_add(&unit->owned, &file->units);
 	region->units[number] = unit;
 	WARN_ON_ONCE(buddy_core_alloc(&unit->core, pages, 0));
-	block->tail = unit;
-	unit->aliased |= !!block->alias;
+	unit_take_tail(unit, block);
 	unit_account(unit, (s32)pages - (s32)BUDDY_UNIT_PAGES);
 }
 

@@ -89,7 +89,8 @@ static void finish_look(struct buddy_block *block)
 {
 	lockdep_assert_held(&block->region->lock);
 	list_del(&block->wait);
-	block->region->looks++;
+	/* who waits for it reads it without the lock */
+	WRITE_ONCE(block->region->looks, block->region->looks + 1);
 }
 
 /* The pages of the block are in another state from now on. */

@@ -6,6 +6,7 @@
  */
 #define _GNU_SOURCE
 #include <signal.h>
+#include <sys/uio.h>
 
 #include "harness.h"
 
@@ -174,6 +175,35 @@ static void many_extents(void)
 	expect(wait_free(fd, region, 5));
 }
 
+/* Whichever page of a freed block is held, by a pipe, the block does not come back. */
+static void any_page_holds(void)
+{
+	static const uint64_t lengths[] = { 5 * PAGE, 2 * MIB, 2 * MIB + 3 * PAGE };
+
+	for (int i = 0; i < 3; i++) {
+		const uint64_t last = lengths[i] - PAGE, step = lengths[i] < MIB ? PAGE : last;
+
+		for (uint64_t at = 0; at <= last; at += step) {
+			struct buddy_alloc a;
+			char *p = take_filled(fd, lengths[i], &a), c;
+			struct iovec io = { p + at, PAGE };
+			int pipes[2];
+
+			expect(!pipe(pipes));
+			expect_eq(vmsplice(pipes[1], &io, 1, 0), PAGE);
+			give_back(fd, p, &a);
+			for (int tries = 0; get_stats(fd).out_returning && tries < 500; tries++)
+				usleep(10000);
+			expect_eq(get_stats(fd).out_quarantined, lengths[i]);
+			expect_eq(read(pipes[0], &c, 1), 1);
+			expect_eq(c, FILLED);
+			close(pipes[0]);
+			close(pipes[1]);
+			expect(wait_free(fd, region, 5));
+		}
+	}
+}
+
 /* What follows a block is on its way back: GROW waits for it. */
 static void grow_waits(void)
 {
@@ -338,6 +368,7 @@ int main(int argc, char **argv)
 		{ "alignments", alignments },
 		{ "no unit is free", no_unit },
 		{ "very many extents", many_extents },
+		{ "any page that is held holds its block", any_page_holds },
 		{ "GROW waits for what is on its way back", grow_waits },
 		{ "SIGKILL of what waits for memory", killed_while_waiting },
 	};

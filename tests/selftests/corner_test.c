@@ -204,6 +204,33 @@ static void any_page_holds(void)
 	}
 }
 
+/* A block comes back though its neighbour in the unit is mapped, by a block fd. */
+static void neighbour_of_shared(void)
+{
+	struct buddy_alloc a, b;
+	int shared;
+	char *p, *q;
+
+	expect_eq(alloc_block(fd, 3 * PAGE, &a), 0);
+	shared = share_block(fd, BUDDY_IOC_SHARE, a.out_handle, 0);
+	expect(shared >= 0);
+	p = mmap(NULL, 3 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, shared, 0);
+	expect(p != MAP_FAILED);
+	fill(p, FILLED, 3 * PAGE);
+	q = take_filled(fd, 5 * PAGE, &b);
+	expect_eq(a.out_offset / (2 * MIB), b.out_offset / (2 * MIB));
+	give_back(fd, q, &b);
+	for (int tries = 0; get_stats(fd).out_private < 2 * MIB - 3 * PAGE && tries < 300;
+	     tries++)
+		usleep(10000);
+	expect_eq(get_stats(fd).out_private, 2 * MIB - 3 * PAGE);
+	expect(intact(p, 3 * PAGE));
+	munmap(p, 3 * PAGE);
+	close(shared);
+	expect_eq(free_block(fd, a.out_handle), 0);
+	expect(wait_free(fd, region, 5));
+}
+
 /* What follows a block is on its way back: GROW waits for it. */
 static void grow_waits(void)
 {
@@ -369,6 +396,7 @@ int main(int argc, char **argv)
 		{ "no unit is free", no_unit },
 		{ "very many extents", many_extents },
 		{ "any page that is held holds its block", any_page_holds },
+		{ "the neighbour of a shared block comes back", neighbour_of_shared },
 		{ "GROW waits for what is on its way back", grow_waits },
 		{ "SIGKILL of what waits for memory", killed_while_waiting },
 	};

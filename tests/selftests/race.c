@@ -13,7 +13,7 @@
  * random moments and replaced.
  *
  * That this can fire is shown by a module whose reference test always says yes
- * (tests/selftests/race_weak).
+ * (tests/mutants/reach-weak.patch).
  */
 #define _GNU_SOURCE
 #include <pthread.h>

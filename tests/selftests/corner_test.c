@@ -25,6 +25,58 @@ static int map_at(uint64_t offset)
 	return 0;
 }
 
+/* The blocks that EXTENTS says are this process's; in @used, all that are in use. */
+static int mine(int *used)
+{
+	struct buddy_extent_entry e[256];
+	struct buddy_extents x = {
+		.size = sizeof(x),
+		.entries = (uintptr_t)e,
+		.count = 256,
+	};
+	int n = 0;
+
+	expect_eq(call(fd, BUDDY_IOC_EXTENTS, &x), 0);
+	*used = 0;
+	for (uint32_t i = 0; i < x.out_count; i++) {
+		*used += e[i].state == BUDDY_EXTENT_USED;
+		n += e[i].state == BUDDY_EXTENT_USED && e[i].pid == getpid();
+	}
+	return n;
+}
+
+/* A shared block, whole or in pieces, is nobody's when the file is closed. */
+static void nobodys(void)
+{
+	enum { MOST = 128 };
+	int own = device_open(), n = (int)(region / (2 * MIB)), shared[2], used;
+	struct buddy_alloc fence[MOST], a;
+
+	if (n < 8 || n > MOST)
+		skip("wants a region of 16 to 256 MiB");
+	/* all but three units, no two of which are neighbours */
+	for (int i = 0; i < n; i++)
+		expect_eq(alloc_block(fd, 2 * MIB, &fence[i]), 0);
+	for (int i = 0; i < 6; i += 2)
+		expect_eq(free_block(fd, fence[i].out_handle), 0);
+	expect_eq(alloc_block(own, 2 * MIB, &a), 0);
+	shared[0] = share_block(own, BUDDY_IOC_SHARE, a.out_handle, 0);
+	expect_eq(scatter_block(own, 4 * MIB, &a), 0);
+	shared[1] = share_block(own, BUDDY_IOC_SHARE, a.out_handle, 0);
+	expect(shared[0] >= 0 && shared[1] >= 0);
+	expect_eq(mine(&used), n);
+	expect_eq(used, n);
+	close(own);
+	expect_eq(mine(&used), n - 3);
+	expect_eq(used, n);
+	close(shared[0]);
+	close(shared[1]);
+	for (int i = 0; i < n; i++)
+		if (i >= 6 || i % 2)
+			expect_eq(free_block(fd, fence[i].out_handle), 0);
+	expect(wait_free(fd, region, 5));
+}
+
 /* Where the one block that is in use lies. */
 static uint64_t used_offset(void)
 {
@@ -73,6 +125,33 @@ static int alloc_aligned(uint64_t length, uint64_t align, struct buddy_alloc *a)
 		.align = align,
 	};
 	return call(fd, BUDDY_IOC_ALLOC, a);
+}
+
+/* A reply says nothing that the caller said. */
+static void outputs_are_set(void)
+{
+	struct buddy_alloc a, b;
+
+	fill(&a, FILLED, sizeof(a));
+	a.size = sizeof(a);
+	a.flags = 0;
+	a.length = PAGE;
+	a.align = 0;
+	a.reserved = 0;
+	b = a;
+	expect_eq(call(fd, BUDDY_IOC_ALLOC, &a), 0);
+	expect_eq(a.out_length, PAGE);
+	expect_eq(a.out_free, 0);
+	expect_eq(a.out_largest, 0);
+	expect_eq(a.out_returning, 0);
+	b.length = region;
+	expect_eq(call(fd, BUDDY_IOC_ALLOC, &b), -ENOMEM);
+	expect_eq(b.out_handle, 0);
+	expect_eq(b.out_length, 0);
+	expect_eq(b.out_offset, 0);
+	expect_eq(b.out_free, region - PAGE);
+	expect_eq(free_block(fd, a.out_handle), 0);
+	expect(wait_free(fd, region, 5));
 }
 
 /* Alignments that a block would not have by itself, with something in the way. */
@@ -195,6 +274,9 @@ static void any_page_holds(void)
 			for (int tries = 0; get_stats(fd).out_returning && tries < 500; tries++)
 				usleep(10000);
 			expect_eq(get_stats(fd).out_quarantined, lengths[i]);
+			/* ENOMEM says so */
+			expect_eq(alloc_block(fd, region, &a), -ENOMEM);
+			expect_eq(a.out_returning, lengths[i]);
 			expect_eq(read(pipes[0], &c, 1), 1);
 			expect_eq(c, FILLED);
 			close(pipes[0]);
@@ -392,6 +474,8 @@ int main(int argc, char **argv)
 {
 	static const struct tap_case cases[] = {
 		{ "a block without a handle has no offset", nameless },
+		{ "a shared block is nobody's when its file is closed", nobodys },
+		{ "a reply says nothing that the caller said", outputs_are_set },
 		{ "alignments", alignments },
 		{ "no unit is free", no_unit },
 		{ "very many extents", many_extents },

@@ -15,6 +15,7 @@
 #include "failnth.h"
 #include "harness.h"
 
+#define PASSES	3
 #define NTH_MAX	5000	/* an operation that allocates more often never ends */
 
 /*
@@ -301,17 +302,23 @@ static inline int sweep_held_back(void)
 static inline void sweep(const struct op *op)
 {
 	double began = now();
-	int n = 1, refused = 0, held = 0;
+	int n = 1, tried = 0, refused = 0, held = 0;
 
 	self = op;
 	callback(op->begin);
-	while (n < NTH_MAX && !problems && sweep_once(n, &refused))
-		n++;
-	must(n < NTH_MAX && (n > 1 || !op->may[0]));
+	/*
+	 * The number of allocations varies by one or two (a cache that takes new pages), so
+	 * that a pass may step over one: several, but of what is slow.
+	 */
+	for (int pass = 0; pass < PASSES && now() - began < 4; pass++) {
+		for (n = 1; n < NTH_MAX && !problems && sweep_once(n, &refused); n++)
+			tried++;
+		must(n < NTH_MAX && (n > 1 || !op->may[0]));
+	}
 	if (op->held_back && !problems)
 		held = sweep_held_back();
 	callback(op->end);
-	printf("# %s: %d failed once, %d of them told%s", op->name, n - 1, refused,
+	printf("# %s: %d failed once, %d of them told%s", op->name, tried, refused,
 	       held ? ", " : "");
 	if (held)
 		printf("%d times all from there on", held);

@@ -5,7 +5,7 @@
  *   region   one contiguous range of memory in units of 2 MiB, one tree over the
  *            units, one device node
  *   unit     where the kernel makes them: one folio of order 9, else 512 pages.
- *            Part of a large block; or cut up for the small blocks of one file
+ *            Part of a large block; or cut up for one file's small blocks
  *   file     an open file of the node; owns handles, and units that are cut up
  *   block    what ALLOC gives out: whole units, then a tail in a unit that is
  *            cut up; until its last reference (handle, mapping) is gone and it
@@ -37,6 +37,7 @@
 #include <linux/mm.h>
 #include <linux/rbtree.h>
 #include <linux/refcount.h>
+#include <linux/sizes.h>
 #include <linux/spinlock.h>
 #include <linux/workqueue.h>
 #include <linux/xarray.h>
@@ -46,18 +47,18 @@
 #include "core/buddy_core.h"
 
 /* Regions are made of, and aligned to, this many bytes: a huge page. */
-#define BUDDY_UNIT	(2ul << 20)
+#define BUDDY_UNIT	((unsigned long)SZ_2M)
 #define BUDDY_UNIT_PAGES ((u32)(BUDDY_UNIT >> PAGE_SHIFT))
 #define BUDDY_UNIT_ORDER ilog2(BUDDY_UNIT_PAGES)
 
 /* ALLOC's largest alignment, and the best alignment a region tries for. */
-#define BUDDY_MAX_ALIGN	(1ul << 30)
+#define BUDDY_MAX_ALIGN	((unsigned long)SZ_1G)
 
 /*
  * A block is mapped at this offset plus its place in the region, so that no
  * block has the offset 0 and alignment is kept.
  */
-#define BUDDY_MMAP_BASE	(1ul << 30)
+#define BUDDY_MMAP_BASE	((unsigned long)SZ_1G)
 #define BUDDY_MMAP_BASE_PAGES (BUDDY_MMAP_BASE >> PAGE_SHIFT)
 
 /**

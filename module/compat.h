@@ -25,9 +25,8 @@
  * leaves the reference count at 0. Kernels between the two were not tried, nor
  * newer ones: they get order-0 pages, as all before 6.12.
  */
-#define BUDDY_SERIES(major, minor)					\
-	(LINUX_VERSION_CODE >= KERNEL_VERSION(major, minor, 0) &&	\
-	 LINUX_VERSION_CODE < KERNEL_VERSION(major, (minor) + 1, 0))
+#define BUDDY_SERIES(major, minor) \
+	(LINUX_VERSION_CODE >> 8 == KERNEL_VERSION(major, minor, 0) >> 8)
 #define BUDDY_FOLIOS	(IS_ENABLED(CONFIG_TRANSPARENT_HUGEPAGE) &&	\
 			 (BUDDY_SERIES(6, 12) || BUDDY_SERIES(7, 3)))
 

@@ -101,13 +101,13 @@ static int take_window(unsigned long start, unsigned long end, bool folios,
 	while (got > start) {
 		step = min(step, got - start);
 		err = take_step(got - step, got, folios);
-		if (!err) {
+		if (err == -EINTR || (err && step <= BUDDY_UNIT_PAGES))
+			break;
+		if (err) {
+			step = ALIGN(step / 2, BUDDY_UNIT_PAGES);
+		} else {
 			got -= step;
 			step = most;
-		} else if (err == -EINTR || step <= BUDDY_UNIT_PAGES) {
-			break;
-		} else {
-			step = ALIGN(step / 2, BUDDY_UNIT_PAGES);
 		}
 		cond_resched();
 	}

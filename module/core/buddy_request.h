@@ -38,7 +38,8 @@ struct buddy_request {
  * @r: the request
  *
  * Return: 0; -EINVAL (length 0, an alignment that is no power of two or above
- * max_align, scatter with what it does not go with); -EFBIG (more than the whole tree, rounding included).
+ * max_align, scatter with what it does not go with); -EFBIG (more than the whole
+ * tree, rounding included).
  */
 static inline int buddy_request_check(struct buddy_request *r)
 {

@@ -6,7 +6,7 @@
 #include <kunit/test.h>
 #include <linux/mm.h>
 
-#define aligned_alloc(align, bytes)	kvmalloc(bytes, GFP_KERNEL)
+#define aligned_alloc(align, bytes)	((void)(align), kvmalloc(bytes, GFP_KERNEL))
 #define free(array)			kvfree(array)
 
 #include "../core/core_test.c"

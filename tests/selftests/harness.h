@@ -25,7 +25,9 @@
 #include "tap.h"
 #endif
 
+#ifndef PAGE
 #define PAGE	4096ul
+#endif
 #define MIB	(1ul << 20)
 #define FILLED	0x5a	/* by take_filled() */
 

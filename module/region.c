@@ -4,8 +4,8 @@
  *
  * Owns the memory of a region from load to unload: folios of 2 MiB, or order-0
  * pages, each with one reference of ours. It comes from alloc_contig_range(), in
- * steps, within one zone: ZONE_NORMAL, then ZONE_DMA32. Never from ZONE_MOVABLE
- * or CMA, where long-term pins fail.
+ * steps, within one zone: ZONE_NORMAL, then ZONE_DMA32, then (not on x86) ZONE_DMA.
+ * Never from ZONE_MOVABLE or CMA, where long-term pins fail.
  *
  * Also makes the inodes whose address spaces hold the mappings. Nothing is written
  * into a struct page or folio but folio->index.
@@ -171,6 +171,10 @@ static int take_from_node(int nid, struct buddy_region *region)
 		ZONE_NORMAL,
 #ifdef CONFIG_ZONE_DMA32
 		ZONE_DMA32,
+#endif
+		/* On arm64 all that is below 4 GiB; on x86 16 MiB for ISA. */
+#if defined(CONFIG_ZONE_DMA) && !defined(CONFIG_X86)
+		ZONE_DMA,
 #endif
 	};
 	unsigned long best = min(rounddown_pow_of_two(region->pages) << PAGE_SHIFT,

@@ -9,6 +9,7 @@
 #include <linux/gfp.h>
 #include <linux/mm.h>
 #include <linux/page_ref.h>
+#include <linux/sizes.h>
 #include <linux/version.h>
 
 /*
@@ -23,11 +24,13 @@
  * Units as folios. 6.12 lets alloc_contig_range() make a compound page of its
  * range (__GFP_COMP); by 7.3 alloc_contig_frozen_range() does that instead, and
  * leaves the reference count at 0. Kernels between the two were not tried, nor
- * newer ones: they get order-0 pages, as all before 6.12.
+ * newer ones: they get order-0 pages, as all before 6.12. So do kernels with pages
+ * of 16 or 64 KiB (arm64), where a huge page is not 2 MiB but 32 or 512.
  */
 #define BUDDY_SERIES(major, minor) \
 	(LINUX_VERSION_CODE >> 8 == KERNEL_VERSION(major, minor, 0) >> 8)
 #define BUDDY_FOLIOS	(IS_ENABLED(CONFIG_TRANSPARENT_HUGEPAGE) &&	\
+			 PMD_SIZE == SZ_2M &&				\
 			 (BUDDY_SERIES(6, 12) || BUDDY_SERIES(7, 3)))
 
 /* Takes start .. end, a unit, as one folio with one reference. */

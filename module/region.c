@@ -347,7 +347,7 @@ struct buddy_region *buddy_region_create(unsigned long bytes, int node,
 	buddy_reclaim_start(region);
 	pr_info("/dev/%s: %lu MiB on node %d, aligned to %lu MiB, in %s, taken in %llu ms\n",
 		region->name, bytes >> 20, region->node, region->base_align >> 20,
-		region->folios ? "2 MiB folios" : "4 KiB pages",
+		region->folios ? "2 MiB folios" : "single pages",
 		div_u64(ktime_get_ns() - began, NSEC_PER_MSEC));
 	return region;
 

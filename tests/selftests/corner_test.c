@@ -2,16 +2,13 @@
 /*
  * corner_test.c - places that no other program comes by: found where gcov counted
  * nothing, or where a seeded defect (tests/mutants) stayed unnoticed. Needs root and
- * the module. "corner_test first" only says whether all of the region is zero.
+ * the module.
  */
 #define _GNU_SOURCE
 #include <signal.h>
 #include <sys/uio.h>
 
-#include "harness.h"
-
-static int fd;
-static uint64_t region;
+#include "ktest.h"
 
 #define MMAP_BASE	(1ull << 30)	/* offset 0 of the region, as blocks are mapped */
 
@@ -46,7 +43,7 @@ static int mine(int *used)
 }
 
 /* A shared block, whole or in pieces, is nobody's when the file is closed. */
-static void nobodys(void)
+TEST_F(device, nobodys)
 {
 	enum { MOST = 128 };
 	int own = device_open(), n = (int)(region / (2 * MIB)), shared[2], used;
@@ -96,7 +93,7 @@ static uint64_t used_offset(void)
 }
 
 /* A block of a mapping alone, or one whose handle is gone, has no offset for mmap(). */
-static void nameless(void)
+TEST_F(device, nameless)
 {
 	struct buddy_alloc a;
 	char *p = mmap(NULL, 2 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
@@ -128,7 +125,7 @@ static int alloc_aligned(uint64_t length, uint64_t align, struct buddy_alloc *a)
 }
 
 /* A reply says nothing that the caller said. */
-static void outputs_are_set(void)
+TEST_F(device, outputs_are_set)
 {
 	struct buddy_alloc a, b;
 
@@ -155,7 +152,7 @@ static void outputs_are_set(void)
 }
 
 /* Alignments that a block would not have by itself, with something in the way. */
-static void alignments(void)
+TEST_F(device, alignments)
 {
 	static const uint64_t lengths[] = { PAGE, MIB, 2 * MIB, 4 * MIB + PAGE, 6 * MIB };
 	struct buddy_alloc first, a;
@@ -177,7 +174,7 @@ static void alignments(void)
 }
 
 /* No unit is free: nothing that would need one is given, in whatever way. */
-static void no_unit(void)
+TEST_F(device, no_unit)
 {
 	uint64_t fails = get_stats(fd).out_fails;
 	struct buddy_alloc all, a;
@@ -204,7 +201,7 @@ static void no_unit(void)
 }
 
 /* More extents than are looked up at once; in pages of any length the same list. */
-static void many_extents(void)
+TEST_F(device, many_extents)
 {
 	enum { BLOCKS = 100, MOST = 2 * BLOCKS + 8 };
 	struct buddy_extent_entry all[MOST + 1], part[7];
@@ -255,7 +252,7 @@ static void many_extents(void)
 }
 
 /* Whichever page of a freed block is held, by a pipe, the block does not come back. */
-static void any_page_holds(void)
+TEST_F(device, any_page_holds)
 {
 	static const uint64_t lengths[] = { 5 * PAGE, 2 * MIB, 2 * MIB + 3 * PAGE };
 
@@ -287,7 +284,7 @@ static void any_page_holds(void)
 }
 
 /* A block comes back though its neighbour in the unit is mapped, by a block fd. */
-static void neighbour_of_shared(void)
+TEST_F(device, neighbour_of_shared)
 {
 	struct buddy_alloc a, b;
 	int shared;
@@ -314,7 +311,7 @@ static void neighbour_of_shared(void)
 }
 
 /* What follows a block is on its way back: GROW waits for it. */
-static void grow_waits(void)
+TEST_F(device, grow_waits)
 {
 	const uint64_t most = region / 2;
 	struct buddy_alloc a, b;
@@ -429,7 +426,7 @@ static void wait_to_batch(int own)
 }
 
 /* SIGKILL at any moment leaves nothing behind, and the process goes at once. */
-static void killed_while_waiting(void)
+TEST_F(device, killed_while_waiting)
 {
 	static void (*const calls[])(int own) = {
 		list_extents, wait_to_alloc, wait_to_scatter, wait_to_grow, wait_to_batch,
@@ -460,32 +457,4 @@ static void killed_while_waiting(void)
 	expect(wait_free(fd, region, 20));
 }
 
-/* For first_test: all of a region that nobody has used yet. */
-static int first_look(void)
-{
-	struct buddy_alloc a;
-
-	fd = device_open();
-	region = get_stats(fd).out_region;
-	return alloc_block(fd, region, &a) || !is_zero(map_block(fd, &a), region);
-}
-
-int main(int argc, char **argv)
-{
-	static const struct tap_case cases[] = {
-		{ "a block without a handle has no offset", nameless },
-		{ "a shared block is nobody's when its file is closed", nobodys },
-		{ "a reply says nothing that the caller said", outputs_are_set },
-		{ "alignments", alignments },
-		{ "no unit is free", no_unit },
-		{ "very many extents", many_extents },
-		{ "any page that is held holds its block", any_page_holds },
-		{ "the neighbour of a shared block comes back", neighbour_of_shared },
-		{ "GROW waits for what is on its way back", grow_waits },
-		{ "SIGKILL of what waits for memory", killed_while_waiting },
-	};
-
-	if (argc == 2 && !strcmp(argv[1], "first"))
-		return first_look();
-	return run_cases(cases, TAP_COUNT(cases), &fd, &region);
-}
+TEST_HARNESS_MAIN

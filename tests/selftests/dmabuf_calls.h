@@ -9,7 +9,6 @@
 #include <linux/dma-buf.h>
 
 #include "peer_calls.h"
-#include "share_calls.h"
 
 #define W1	0x1111111111111111ull
 #define W2	0x2222222222222222ull

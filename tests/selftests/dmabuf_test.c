@@ -8,6 +8,7 @@
 
 #include "ktest.h"
 #include "dmabuf_calls.h"
+#include "share_calls.h"
 
 TEST_F(device, wrong_calls)
 {

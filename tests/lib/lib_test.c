@@ -271,7 +271,7 @@ static void sharing(void)
 	expect_eq(buddy_block_alloc(dev, 8 * KIB, 0, 0, &b), 0);
 	fd = buddy_block_share(b, 0);
 	if (backend == BUDDY_BACKEND_PROCESS) {
-		expect_eq(fd, -ENOTTY);
+		expect_eq(fd, -EOPNOTSUPP);
 		expect_eq(buddy_block_free(b), 0);
 		return;
 	}

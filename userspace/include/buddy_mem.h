@@ -127,7 +127,38 @@ uint64_t buddy_block_length(const struct buddy_block *block);
 uint64_t buddy_block_offset(const struct buddy_block *block);
 
 /**
- * buddy_block_map() - map the whole block, readable and writable
+ * buddy_block_trim() - give the end of a block back
+ * @block: the block, not mapped
+ * @length: bytes that it keeps, rounded up to the granule; 1 to its length
+ *
+ * Offset and contents stay.
+ *
+ * Return: 0; -EINVAL (@length is 0 or above the block's); -EFBIG (above the
+ * region); -EBUSY (it is mapped, or has a block fd or a dma-buf); -EOPNOTSUPP (it
+ * is scattered, or came from buddy_block_from_fd()); -ENOMEM; -EPERM.
+ */
+int buddy_block_trim(struct buddy_block *block, uint64_t length);
+
+/**
+ * buddy_block_grow() - make a block longer where it lies
+ * @block: the block, not mapped
+ * @length: bytes that it is to have, rounded up to the granule
+ *
+ * Offset and contents stay; what is added is zero.
+ *
+ * Return: 0; -ENOMEM (what follows the block is not free); -EFBIG (it would leave
+ * the region, or, on a device, the unit of 2 MiB in which a small block lies);
+ * -EINVAL (@length is 0 or below the block's); -EINTR; others as
+ * buddy_block_trim().
+ */
+int buddy_block_grow(struct buddy_block *block, uint64_t length);
+
+/** buddy_block_writable() - 0 for a block from a read-only block fd, else 1 */
+int buddy_block_writable(const struct buddy_block *block);
+
+/**
+ * buddy_block_map() - map the whole block, readable and (buddy_block_writable())
+ * writable
  * @block: the block
  * @address: where; a second call gives the same address
  *
@@ -146,14 +177,39 @@ void buddy_block_unmap(struct buddy_block *block);
  * @block: the block
  * @flags: BUDDY_SHARE_READ_ONLY or 0
  *
- * For others, by SCM_RIGHTS: they mmap() it at offset 0 and ask its length by
- * BUDDY_IOC_BLOCK. It keeps the memory, whatever becomes of the block and of this
+ * For others, by SCM_RIGHTS: they make a block of it by buddy_block_from_fd(), or
+ * mmap() it at offset 0 and ask its length by BUDDY_IOC_BLOCK. It keeps the memory, whatever becomes of the block and of this
  * process. Close-on-exec.
  *
- * Return: the descriptor; -EINVAL (an unknown flag); -EMFILE, -ENFILE; -ENOTTY
- * with the process backend, whose blocks cannot be shared.
+ * Return: the descriptor; -EINVAL (an unknown flag); -EMFILE, -ENFILE;
+ * -EOPNOTSUPP with the process backend, whose blocks cannot be shared, and for a
+ * block from buddy_block_from_fd() (dup(2) the descriptor it came from).
  */
 int buddy_block_share(struct buddy_block *block, uint32_t flags);
+
+/**
+ * buddy_block_dmabuf() - the same as a dma-buf, for devices
+ * @block: the block
+ * @flags: BUDDY_SHARE_READ_ONLY (devices may only read) or 0
+ *
+ * Return: as buddy_block_share(); -EOPNOTSUPP also where the kernel has no
+ * dma-bufs.
+ */
+int buddy_block_dmabuf(struct buddy_block *block, uint32_t flags);
+
+/**
+ * buddy_block_from_fd() - a block of a block fd that somebody has sent
+ * @fd: what buddy_block_share() gave in some process; stays open, the block has
+ *      its own copy
+ * @block: the block
+ *
+ * Needs no device. The block can be mapped (for reading only, where @fd is
+ * read-only) and freed, which ends this reference alone; its offset is 0, and all
+ * else that one does to blocks is -EOPNOTSUPP.
+ *
+ * Return: 0; -ENOTTY (no block fd); -EBADF; -EMFILE; -ENOMEM.
+ */
+int buddy_block_from_fd(int fd, struct buddy_block **block);
 
 /**
  * buddy_block_free() - unmap it and give it back
@@ -163,6 +219,35 @@ int buddy_block_share(struct buddy_block *block, uint32_t flags);
  * the same); -EPERM in a child of fork() with the process backend.
  */
 int buddy_block_free(struct buddy_block *block);
+
+/**
+ * buddy_batch_alloc() - allocate many blocks, in few calls of the kernel
+ * @dev: the device
+ * @requests: @count requests: length, align and flags as for
+ *            buddy_block_request(). The out_ members of the first @done are set;
+ *            after -ENOMEM those of the next one say what the region has
+ * @count: how many; any number
+ * @blocks: @count pointers: the first @done are the blocks, the others NULL
+ * @done: blocks allocated: all, or those before the first that failed
+ *
+ * Return: 0, or the error of the first that failed, as buddy_block_alloc().
+ */
+int buddy_batch_alloc(struct buddy_dev *dev, struct buddy_alloc *requests,
+		      uint32_t count, struct buddy_block **blocks, uint32_t *done);
+
+/**
+ * buddy_batch_free() - unmap many blocks and give them back
+ * @blocks: blocks of one device; those that are freed become NULL
+ * @count: how many; any number
+ * @done: blocks freed: all, or those before the first that failed
+ *
+ * Unlike buddy_block_free() it keeps the first block that cannot be freed and
+ * those after it, though some of them are unmapped.
+ *
+ * Return: 0; -EINVAL (a block of another device, or from buddy_block_from_fd();
+ * nothing was done); -ENOENT; -EPERM.
+ */
+int buddy_batch_free(struct buddy_block **blocks, uint32_t count, uint32_t *done);
 
 /**
  * buddy_strerror() - what an error of this library means, and what would work

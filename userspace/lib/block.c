@@ -1,20 +1,29 @@
 // SPDX-License-Identifier: MIT
 /*
- * block.c - a block in the hands of a user: handle, mapping, end.
+ * block.c - a block in the hands of a user: handle, mapping, length, descriptors, end.
  */
+#define _GNU_SOURCE
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include "private.h"
 
-struct buddy_block {
-	struct buddy_dev *dev;
-	void *address;		/* NULL while not mapped */
-	uint64_t length;
-	uint64_t offset;
-	uint32_t handle;
-};
+void buddy_block_init(struct buddy_block *block, struct buddy_dev *dev,
+		      const struct buddy_alloc *reply)
+{
+	*block = (struct buddy_block){
+		.dev = dev,
+		.length = reply->out_length,
+		.offset = reply->out_offset,
+		.handle = reply->out_handle,
+		.fd = -1,
+		.prot = PROT_READ | PROT_WRITE,
+	};
+}
 
 int buddy_block_request(struct buddy_dev *dev, struct buddy_alloc *request,
 			struct buddy_block **result)
@@ -31,12 +40,7 @@ int buddy_block_request(struct buddy_dev *dev, struct buddy_alloc *request,
 		free(block);
 		return err;
 	}
-	*block = (struct buddy_block){
-		.dev = dev,
-		.length = request->out_length,
-		.offset = request->out_offset,
-		.handle = request->out_handle,
-	};
+	buddy_block_init(block, dev, request);
 	*result = block;
 	return 0;
 }
@@ -63,11 +67,21 @@ uint64_t buddy_block_offset(const struct buddy_block *block)
 	return block->offset;
 }
 
+int buddy_block_writable(const struct buddy_block *block)
+{
+	return (block->prot & PROT_WRITE) != 0;
+}
+
+static void *map_block(const struct buddy_block *block, void *address, int flags)
+{
+	return mmap(address, block->length, block->prot, MAP_SHARED | flags,
+		    block->dev ? block->dev->fd : block->fd, (off_t)block->offset);
+}
+
 int buddy_block_map(struct buddy_block *block, void **address)
 {
 	if (!block->address) {
-		void *p = mmap(NULL, block->length, PROT_READ | PROT_WRITE,
-			       MAP_SHARED, block->dev->fd, (off_t)block->offset);
+		void *p = map_block(block, NULL, 0);
 
 		if (p == MAP_FAILED)
 			return -errno;
@@ -77,6 +91,11 @@ int buddy_block_map(struct buddy_block *block, void **address)
 	return 0;
 }
 
+int buddy_block_map_at(const struct buddy_block *block, void *address)
+{
+	return map_block(block, address, MAP_FIXED) == MAP_FAILED ? -errno : 0;
+}
+
 void buddy_block_unmap(struct buddy_block *block)
 {
 	if (block->address)
@@ -84,28 +103,109 @@ void buddy_block_unmap(struct buddy_block *block)
 	block->address = NULL;
 }
 
-int buddy_block_share(struct buddy_block *block, uint32_t flags)
+static int block_resize(struct buddy_block *block, uint64_t length,
+			unsigned long command)
+{
+	struct buddy_resize request = {
+		.size = sizeof(request),
+		.handle = block->handle,
+		.length = length,
+	};
+	uint64_t granule;
+	int err;
+
+	if (!block->dev)
+		return -EOPNOTSUPP;
+	/* as the kernel says it, and for the process backend, which cannot know */
+	if (block->address)
+		return -EBUSY;
+	err = block->dev->ops->call(block->dev, command, &request);
+	if (err)
+		return err;
+	granule = (uint64_t)sysconf(_SC_PAGESIZE);
+	block->length = (length + granule - 1) & ~(granule - 1);
+	return 0;
+}
+
+int buddy_block_trim(struct buddy_block *block, uint64_t length)
+{
+	return block_resize(block, length, BUDDY_IOC_TRIM);
+}
+
+int buddy_block_grow(struct buddy_block *block, uint64_t length)
+{
+	return block_resize(block, length, BUDDY_IOC_GROW);
+}
+
+static int block_export(struct buddy_block *block, uint32_t flags,
+			unsigned long command)
 {
 	struct buddy_share request = {
 		.size = sizeof(request),
 		.flags = flags,
 		.handle = block->handle,
 	};
-	int err = block->dev->ops->call(block->dev, BUDDY_IOC_SHARE, &request);
+	int err;
 
+	if (!block->dev)
+		return -EOPNOTSUPP;
+	err = block->dev->ops->call(block->dev, command, &request);
 	return err ? err : request.out_fd;
+}
+
+int buddy_block_share(struct buddy_block *block, uint32_t flags)
+{
+	return block_export(block, flags, BUDDY_IOC_SHARE);
+}
+
+int buddy_block_dmabuf(struct buddy_block *block, uint32_t flags)
+{
+	return block_export(block, flags, BUDDY_IOC_DMABUF);
+}
+
+int buddy_block_from_fd(int fd, struct buddy_block **result)
+{
+	struct buddy_block_info info = { .size = sizeof(info) };
+	struct buddy_block *block;
+	int mode;
+
+	*result = NULL;
+	if (ioctl(fd, BUDDY_IOC_BLOCK, &info))
+		return -errno;
+	mode = fcntl(fd, F_GETFL);
+	if (mode < 0)
+		return -errno;
+	block = calloc(1, sizeof(*block));
+	if (!block)
+		return -ENOMEM;
+	block->length = info.out_length;
+	block->prot = PROT_READ;
+	if ((mode & O_ACCMODE) == O_RDWR)
+		block->prot |= PROT_WRITE;
+	block->fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+	if (block->fd < 0) {
+		int err = -errno;
+
+		free(block);
+		return err;
+	}
+	*result = block;
+	return 0;
 }
 
 int buddy_block_free(struct buddy_block *block)
 {
 	struct buddy_free request = { .size = sizeof(request) };
-	int err;
+	int err = 0;
 
 	if (!block)
 		return 0;
 	buddy_block_unmap(block);
 	request.handle = block->handle;
-	err = block->dev->ops->call(block->dev, BUDDY_IOC_FREE, &request);
+	if (block->dev)
+		err = block->dev->ops->call(block->dev, BUDDY_IOC_FREE, &request);
+	else
+		close(block->fd);
 	free(block);
 	return err;
 }

@@ -149,7 +149,9 @@ const char *buddy_strerror(int error)
 		{ -ENXIO, "the device node is there but not its module; `modprobe buddy_mem`, or use BUDDY_BACKEND=process" },
 		{ -EACCES, "no permission for the device node; be root or in its group (see `ls -l /dev/buddy`), or use BUDDY_BACKEND=process" },
 		{ -EPERM, "not allowed here; after fork() a process backend belongs to the parent" },
-		{ -ENOTTY, "not a buddy device" },
+		{ -ENOTTY, "not a buddy device, or not a block fd" },
+		{ -EBUSY, "the block is mapped, or has a block fd or a dma-buf; unmap it before TRIM and GROW" },
+		{ -EOPNOTSUPP, "this backend or this block cannot do that: descriptors need the device backend and a block of one's own; a scattered block has one length for life" },
 		{ -EPROTO, "the module has another ABI version; module and library must be of one release" },
 		{ -EINTR, "interrupted" },
 	};

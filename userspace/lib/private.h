@@ -23,6 +23,26 @@ struct buddy_dev {
 	int fd;
 };
 
+/* A block in the hands of a user: one of a device, or one that came as a block fd. */
+struct buddy_block {
+	struct buddy_dev *dev;	/* NULL where it came as a block fd */
+	void *address;		/* NULL while not mapped */
+	uint64_t length;
+	uint64_t offset;
+	uint32_t handle;
+	int fd;			/* the block fd, without a device */
+	int prot;		/* of its mapping */
+};
+
+/* Fills a new block from what ALLOC replied. */
+void buddy_block_init(struct buddy_block *block, struct buddy_dev *dev,
+		      const struct buddy_alloc *reply);
+/*
+ * Maps a block at this address, over what is there, and leaves it to the caller to
+ * unmap it. Return: 0 or a negative errno.
+ */
+int buddy_block_map_at(const struct buddy_block *block, void *address);
+
 int buddy_device_open(struct buddy_dev **dev, const char *path);
 int buddy_process_open(struct buddy_dev **dev, uint64_t size);
 

@@ -1,47 +1,19 @@
 // SPDX-License-Identifier: MIT
 /*
  * process.c - the backend without a module: a memfd, and the tree of module/core
- * over its pages. Answers the same commands with the same errnos.
+ * over its pages. Answers the same commands with the same errnos; what it cannot
+ * do (SHARE, DMABUF: its blocks are ranges of one file) is EOPNOTSUPP.
  *
- * One mutex protects the tree. A freed range is punched out of the memfd before
- * it goes back to the tree, so what is in the tree is zero, as in the module.
- * A block's handle is its first granule + 1.
+ * Owns opening, closing and questions; process_block.c has what changes the tree.
  */
 #define _GNU_SOURCE
 #include <errno.h>
-#include <fcntl.h>
-#include <linux/falloc.h>
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "core/buddy_core.h"
-#include "core/buddy_request.h"
-#include "private.h"
-
-/*
- * Blocks start here in the file, which is sparse: no block has the offset 0,
- * and offsets keep every alignment.
- */
-#define BASE		(1ull << 30)
-#define MAX_ALIGN	BASE
-
-struct process_dev {
-	struct buddy_dev dev;
-	pid_t pid;		/* who opened it; a forked child must not use it */
-	uint32_t shift;		/* a granule is a page: 2^shift bytes */
-	pthread_mutex_t lock;	/* protects all below */
-	struct buddy_core core;
-	void *core_mem;
-	uint64_t fails;
-};
-
-static uint64_t bytes_of(const struct process_dev *p, uint64_t granules)
-{
-	return granules << p->shift;
-}
+#include "process.h"
 
 static int do_info(struct process_dev *p, struct buddy_info *info)
 {
@@ -51,68 +23,12 @@ static int do_info(struct process_dev *p, struct buddy_info *info)
 		.size = info->size,
 		.out_abi_version = BUDDY_ABI_VERSION,
 		.out_granule = 1u << p->shift,
-		.out_region = bytes_of(p, p->core.granules),
-		.out_max_align = MAX_ALIGN,
+		.out_region = buddy_process_bytes(p, p->core.granules),
+		.out_max_align = BUDDY_PROCESS_ALIGN,
 		.out_base_align = 1u << p->shift,
 		.out_node = -1,
 	};
 	return 0;
-}
-
-static int do_alloc(struct process_dev *p, struct buddy_alloc *alloc)
-{
-	struct buddy_request request = {
-		.length = alloc->length,
-		.align = alloc->align,
-		.max_align = MAX_ALIGN,
-		.pow2 = alloc->flags & BUDDY_ALLOC_POW2,
-		/* nothing here is contiguous but in the file, and there in one range */
-		.scatter = alloc->flags & BUDDY_ALLOC_SCATTER,
-		.shift = p->shift,
-		.limit = p->core.granules,
-	};
-	long first;
-	int err;
-
-	if (alloc->flags & ~(BUDDY_ALLOC_POW2 | BUDDY_ALLOC_SCATTER) ||
-	    alloc->reserved)
-		return -EINVAL;
-	err = buddy_request_check(&request);
-	if (err)
-		return err;
-	*alloc = (struct buddy_alloc){
-		.size = alloc->size,
-		.flags = alloc->flags,
-		.length = alloc->length,
-		.align = alloc->align,
-	};
-	first = buddy_core_alloc(&p->core, request.granules,
-				 request.granule_align);
-	if (first < 0) {
-		p->fails++;
-		alloc->out_free = bytes_of(p, p->core.free);
-		alloc->out_largest = bytes_of(p, buddy_core_largest(&p->core));
-		return -ENOMEM;
-	}
-	alloc->out_length = bytes_of(p, request.granules);
-	alloc->out_offset = BASE + bytes_of(p, (uint64_t)first);
-	alloc->out_handle = (uint32_t)first + 1;
-	return 0;
-}
-
-static int do_free(struct process_dev *p, struct buddy_free *request)
-{
-	struct buddy_extent e;
-
-	if (!request->handle ||
-	    buddy_core_find(&p->core, request->handle - 1, &e) || !e.used ||
-	    e.offset != request->handle - 1)
-		return -ENOENT;
-	if (fallocate(p->dev.fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
-		      (off_t)(BASE + bytes_of(p, e.offset)),
-		      (off_t)bytes_of(p, e.size)))
-		return -errno;
-	return buddy_core_free(&p->core, e.offset, e.size);
 }
 
 static int do_stats(struct process_dev *p, struct buddy_stats *s)
@@ -123,11 +39,11 @@ static int do_stats(struct process_dev *p, struct buddy_stats *s)
 		return -EINVAL;
 	*s = (struct buddy_stats){
 		.size = s->size,
-		.out_region = bytes_of(p, core->granules),
-		.out_free = bytes_of(p, core->free),
-		.out_used = bytes_of(p, core->granules - core->free),
-		.out_largest = bytes_of(p, buddy_core_largest(core)),
-		.out_low_water = bytes_of(p, core->low_water),
+		.out_region = buddy_process_bytes(p, core->granules),
+		.out_free = buddy_process_bytes(p, core->free),
+		.out_used = buddy_process_bytes(p, core->granules - core->free),
+		.out_largest = buddy_process_bytes(p, buddy_core_largest(core)),
+		.out_low_water = buddy_process_bytes(p, core->low_water),
 		.out_blocks = core->allocs - core->frees,
 		.out_allocs = core->allocs,
 		.out_frees = core->frees,
@@ -153,13 +69,13 @@ static int do_extents(struct process_dev *p, struct buddy_extents *x)
 	     at = (uint64_t)e.offset + e.size) {
 		buddy_core_find(&p->core, (uint32_t)at, &e);
 		entries[x->out_count++] = (struct buddy_extent_entry){
-			.offset = bytes_of(p, e.offset),
-			.length = bytes_of(p, e.size),
+			.offset = buddy_process_bytes(p, e.offset),
+			.length = buddy_process_bytes(p, e.size),
 			.state = e.used ? BUDDY_EXTENT_USED : BUDDY_EXTENT_FREE,
 			.pid = e.used ? p->pid : 0,
 		};
 	}
-	x->out_next = bytes_of(p, at < p->core.granules ? at : p->core.granules);
+	x->out_next = buddy_process_bytes(p, at < p->core.granules ? at : p->core.granules);
 	return 0;
 }
 
@@ -176,10 +92,23 @@ static int process_call(struct buddy_dev *dev, unsigned long command, void *arg)
 		err = do_info(p, arg);
 		break;
 	case BUDDY_IOC_ALLOC:
-		err = do_alloc(p, arg);
+		err = buddy_process_alloc(p, arg);
 		break;
 	case BUDDY_IOC_FREE:
-		err = do_free(p, arg);
+		err = buddy_process_free(p, arg);
+		break;
+	case BUDDY_IOC_BATCH:
+		err = buddy_process_batch(p, arg);
+		break;
+	case BUDDY_IOC_TRIM:
+		err = buddy_process_trim(p, arg);
+		break;
+	case BUDDY_IOC_GROW:
+		err = buddy_process_grow(p, arg);
+		break;
+	case BUDDY_IOC_SHARE:
+	case BUDDY_IOC_DMABUF:
+		err = -EOPNOTSUPP;
 		break;
 	case BUDDY_IOC_STATS:
 		err = do_stats(p, arg);
@@ -222,7 +151,7 @@ static int process_init(struct process_dev *p, uint64_t size)
 	buddy_core_init(&p->core, (uint32_t)granules, p->core_mem);
 	p->dev.fd = memfd_create("buddy-process", MFD_CLOEXEC);
 	if (p->dev.fd < 0 ||
-	    ftruncate(p->dev.fd, (off_t)(BASE + bytes_of(p, granules))))
+	    ftruncate(p->dev.fd, (off_t)(BUDDY_PROCESS_BASE + buddy_process_bytes(p, granules))))
 		return -errno;
 	return 0;
 }

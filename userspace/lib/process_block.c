@@ -1,0 +1,200 @@
+// SPDX-License-Identifier: MIT
+/*
+ * process_block.c - blocks of the process backend: ranges of its memfd.
+ *
+ * All is called with the lock of the process_dev. A freed range is punched out of
+ * the memfd before it goes back to the tree, so what is in the tree is zero, as in
+ * the module. A block's handle is its first granule + 1.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/falloc.h>
+
+#include "core/buddy_request.h"
+#include "process.h"
+
+int buddy_process_alloc(struct process_dev *p, struct buddy_alloc *alloc)
+{
+	struct buddy_request request = {
+		.length = alloc->length,
+		.align = alloc->align,
+		.max_align = BUDDY_PROCESS_ALIGN,
+		.pow2 = alloc->flags & BUDDY_ALLOC_POW2,
+		/* nothing here is contiguous but in the file, and there in one range */
+		.scatter = alloc->flags & BUDDY_ALLOC_SCATTER,
+		.shift = p->shift,
+		.limit = p->core.granules,
+	};
+	long first;
+	int err;
+
+	if (alloc->flags & ~(BUDDY_ALLOC_POW2 | BUDDY_ALLOC_SCATTER) ||
+	    alloc->reserved)
+		return -EINVAL;
+	err = buddy_request_check(&request);
+	if (err)
+		return err;
+	*alloc = (struct buddy_alloc){
+		.size = alloc->size,
+		.flags = alloc->flags,
+		.length = alloc->length,
+		.align = alloc->align,
+	};
+	first = buddy_core_alloc(&p->core, request.granules,
+				 request.granule_align);
+	if (first < 0) {
+		p->fails++;
+		alloc->out_free = buddy_process_bytes(p, p->core.free);
+		alloc->out_largest = buddy_process_bytes(p, buddy_core_largest(&p->core));
+		return -ENOMEM;
+	}
+	alloc->out_length = buddy_process_bytes(p, request.granules);
+	alloc->out_offset = BUDDY_PROCESS_BASE + buddy_process_bytes(p, (uint64_t)first);
+	alloc->out_handle = (uint32_t)first + 1;
+	return 0;
+}
+
+/* Makes granules zero again, and no memory. */
+static int punch(struct process_dev *p, uint32_t first, uint32_t size)
+{
+	off_t offset = (off_t)(BUDDY_PROCESS_BASE + buddy_process_bytes(p, first));
+
+	return fallocate(p->dev.fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+			 offset, (off_t)buddy_process_bytes(p, size)) ? -errno : 0;
+}
+
+static int find_block(struct process_dev *p, uint32_t handle,
+		      struct buddy_extent *e)
+{
+	if (!handle || buddy_core_find(&p->core, handle - 1, e) || !e->used ||
+	    e->offset != handle - 1)
+		return -ENOENT;
+	return 0;
+}
+
+int buddy_process_free(struct process_dev *p, struct buddy_free *request)
+{
+	struct buddy_extent e;
+	int err = find_block(p, request->handle, &e);
+
+	if (!err)
+		err = punch(p, e.offset, e.size);
+	return err ? err : buddy_core_free(&p->core, e.offset, e.size);
+}
+
+/* Finds the block, and the granules it is to have. */
+static int resize_check(struct process_dev *p, const struct buddy_resize *resize,
+			struct buddy_extent *e, uint64_t *granules)
+{
+	if (resize->flags || resize->reserved || !resize->length)
+		return -EINVAL;
+	*granules = ((resize->length - 1) >> p->shift) + 1;
+	if (*granules > p->core.granules)
+		return -EFBIG;
+	return find_block(p, resize->handle, e);
+}
+
+int buddy_process_trim(struct process_dev *p, struct buddy_resize *resize)
+{
+	struct buddy_extent e;
+	uint64_t granules;
+	uint32_t keep;
+	int err = resize_check(p, resize, &e, &granules);
+
+	if (err)
+		return err;
+	if (granules > e.size)
+		return -EINVAL;
+	keep = (uint32_t)granules;
+	if (keep == e.size)
+		return 0;
+	err = punch(p, e.offset + keep, e.size - keep);
+	if (err)
+		return err;
+	err = buddy_core_divide(&p->core, e.offset, e.size, keep);
+	return err ? err : buddy_core_free(&p->core, e.offset + keep, e.size - keep);
+}
+
+int buddy_process_grow(struct process_dev *p, struct buddy_resize *resize)
+{
+	struct buddy_extent e;
+	uint64_t granules;
+	uint32_t more;
+	int err = resize_check(p, resize, &e, &granules);
+
+	if (err)
+		return err;
+	if (granules < e.size)
+		return -EINVAL;
+	if (granules > p->core.granules - e.offset)
+		return -EFBIG;
+	more = (uint32_t)granules - e.size;
+	if (!more)
+		return 0;
+	if (buddy_core_take(&p->core, e.offset + e.size, more))
+		return -ENOMEM;
+	return buddy_core_join(&p->core, e.offset, e.size, more);
+}
+
+static int batch_alloc(struct process_dev *p, struct buddy_batch *batch,
+		       struct buddy_batch_entry *entry)
+{
+	struct buddy_alloc alloc = {
+		.size = sizeof(alloc),
+		.flags = entry->flags,
+		.length = entry->length,
+		.align = entry->align,
+	};
+	int err = buddy_process_alloc(p, &alloc);
+
+	if (err) {
+		batch->out_free = alloc.out_free;
+		batch->out_largest = alloc.out_largest;
+		return err;
+	}
+	entry->out_length = alloc.out_length;
+	entry->out_offset = alloc.out_offset;
+	entry->handle = alloc.out_handle;
+	return 0;
+}
+
+static int batch_one(struct process_dev *p, struct buddy_batch *batch,
+		     struct buddy_batch_entry *entry)
+{
+	struct buddy_free request = { .handle = entry->handle };
+
+	if (entry->reserved)
+		return -EINVAL;
+	switch (entry->op) {
+	case BUDDY_BATCH_ALLOC:
+		return batch_alloc(p, batch, entry);
+	case BUDDY_BATCH_FREE:
+		if (entry->flags || entry->length || entry->align)
+			return -EINVAL;
+		return buddy_process_free(p, &request);
+	default:
+		return -EINVAL;
+	}
+}
+
+int buddy_process_batch(struct process_dev *p, struct buddy_batch *batch)
+{
+	struct buddy_batch_entry *entries = (void *)(uintptr_t)batch->entries;
+	int err = 0;
+
+	if (batch->flags || batch->reserved || !batch->count ||
+	    batch->count > BUDDY_BATCH_MAX || batch->entry_size != sizeof(*entries))
+		return -EINVAL;
+	*batch = (struct buddy_batch){
+		.size = batch->size,
+		.entries = batch->entries,
+		.count = batch->count,
+		.entry_size = batch->entry_size,
+	};
+	while (!err && batch->out_done < batch->count) {
+		err = batch_one(p, batch, &entries[batch->out_done]);
+		batch->out_done += !err;
+	}
+	return err;
+}

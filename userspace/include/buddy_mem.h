@@ -34,6 +34,7 @@ extern "C" {
 
 struct buddy_dev;
 struct buddy_block;
+struct buddy_pool;
 
 /** enum buddy_backend - where the memory comes from */
 enum buddy_backend {
@@ -248,6 +249,197 @@ int buddy_batch_alloc(struct buddy_dev *dev, struct buddy_alloc *requests,
  * nothing was done); -ENOENT; -EPERM.
  */
 int buddy_batch_free(struct buddy_block **blocks, uint32_t count, uint32_t *done);
+
+/*
+ * Pools: objects of 64 bytes and more, cut from blocks of a device.
+ *
+ * A pool takes blocks of one size, chunks, from its device, cuts them up with the
+ * same tree that cuts up the region, and gives a chunk back when it is empty (one it
+ * keeps). An object above half a chunk is a block of its own. Objects are not zero,
+ * but for buddy_pool_zalloc(); their contents are private to the process as blocks
+ * are.
+ *
+ * An object's size is rounded up: to 64 bytes up to 512, to a quarter of the power of
+ * two below it up to 64 KiB, to 4 KiB up to half a chunk, to the page above. It is
+ * aligned to 64 bytes or to the largest power of two that its rounded size has within
+ * it, whichever is more.
+ *
+ * Threads: all calls on a pool, but buddy_pool_destroy(), may come from any thread at
+ * any time; an object may be freed by another thread than allocated it. Each thread
+ * keeps some freed small objects for itself, so that most calls take no lock; when it
+ * ends they go back.
+ *
+ * fork(): in the child a pool is its parent's, as blocks are: objects can be used,
+ * and are shared with the parent; allocation gives NULL, the others -EPERM. With
+ * BUDDY_POOL_FORK_COPY the child has its own copy of everything, as with malloc();
+ * fork() takes the time of copying all objects.
+ */
+
+/* The child of a fork() gets a copy. The device must serve pools of this kind alone. */
+#define BUDDY_POOL_FORK_COPY	(1u << 0)
+
+/**
+ * struct buddy_pool_config - how a pool is to be
+ * @size: sizeof(struct buddy_pool_config)
+ * @flags: BUDDY_POOL_FORK_COPY or 0
+ * @chunk: bytes of a chunk: a power of two, 128 KiB to 1 GiB; 0: 2 MiB, or what the
+ *         region or @limit has
+ * @limit: bytes that the pool may take from the device; 0: as many as it has
+ * @cache: bytes of each size class that a thread may keep; 0: 256 KiB. It keeps 2 to
+ *         62 objects whatever this says
+ */
+struct buddy_pool_config {
+	uint32_t size;
+	uint32_t flags;
+	uint64_t chunk;
+	uint64_t limit;
+	uint64_t cache;
+};
+
+/**
+ * struct buddy_pool_stats - a pool now
+ * @limit: bytes that it may take from the device
+ * @chunk: bytes of a chunk
+ * @bytes: bytes that it has from the device
+ * @used: of these, bytes of objects, rounding included
+ * @cached: of these, bytes that threads keep for themselves; the rest is free in
+ *          chunks
+ * @objects: number of objects in use
+ * @blocks: blocks that it has from the device
+ * @huge: of these, objects of more than half a chunk
+ * @blocks_taken: blocks ever taken
+ * @blocks_returned: blocks ever given back
+ * @refills: times that a thread had to get objects of a small size from the trees
+ * @flushes: times that a thread had to give some back to them
+ * @fails: allocations that found no memory
+ * @bad_frees: frees that were refused (of those that got as far as the trees)
+ *
+ * While other threads allocate, @used, @cached and @objects are near the truth.
+ */
+struct buddy_pool_stats {
+	uint64_t limit;
+	uint64_t chunk;
+	uint64_t bytes;
+	uint64_t used;
+	uint64_t cached;
+	uint64_t objects;
+	uint64_t blocks;
+	uint64_t huge;
+	uint64_t blocks_taken;
+	uint64_t blocks_returned;
+	uint64_t refills;
+	uint64_t flushes;
+	uint64_t fails;
+	uint64_t bad_frees;
+};
+
+/**
+ * buddy_pool_create() - make a pool
+ * @dev: where it takes its blocks; must stay open for the life of the pool
+ * @config: how, or NULL for what is usual
+ * @pool: the pool
+ *
+ * Takes nothing from the device yet; reserves addresses, four times @limit.
+ *
+ * Return: 0; -EINVAL (a member of @config is wrong); -ENOMEM; -EPERM in a child of
+ * fork() with the process backend.
+ */
+int buddy_pool_create(struct buddy_dev *dev, const struct buddy_pool_config *config,
+		      struct buddy_pool **pool);
+
+/**
+ * buddy_pool_destroy() - give everything back, objects in use included
+ * @pool: the pool, or NULL; nobody else is using it
+ */
+void buddy_pool_destroy(struct buddy_pool *pool);
+
+/**
+ * buddy_pool_alloc() - allocate an object
+ * @pool: the pool
+ * @size: bytes; 0 counts as 1
+ *
+ * Return: the object; NULL where there is no memory, or in a child of fork().
+ */
+void *buddy_pool_alloc(struct buddy_pool *pool, size_t size);
+
+/**
+ * buddy_pool_alloc_aligned() - allocate an object at an alignment
+ * @pool: the pool
+ * @align: a power of two, up to 1 GiB
+ * @size: bytes; 0 counts as 1
+ *
+ * Return: the object; NULL where there is no memory, or @align is wrong.
+ */
+void *buddy_pool_alloc_aligned(struct buddy_pool *pool, size_t align, size_t size);
+
+/**
+ * buddy_pool_zalloc() - allocate an array whose first @count * @size bytes are zero
+ * @pool: the pool
+ * @count: elements
+ * @size: bytes of one
+ *
+ * Return: the object; NULL where there is no memory, or the product overflows.
+ */
+void *buddy_pool_zalloc(struct buddy_pool *pool, size_t count, size_t size);
+
+/**
+ * buddy_pool_realloc() - another size for an object
+ * @pool: the pool
+ * @object: of this pool; NULL: as buddy_pool_alloc()
+ * @size: bytes; 0 counts as 1
+ *
+ * The content stays, up to the smaller of both sizes. An object that shrinks by less
+ * than half stays where it is, and one above 64 KiB grows where it is if what follows
+ * is free.
+ *
+ * Return: the object, here or elsewhere; NULL where there is no memory, or @object is
+ * no object of this pool: it then is as before.
+ */
+void *buddy_pool_realloc(struct buddy_pool *pool, void *object, size_t size);
+
+/**
+ * buddy_pool_free() - give an object back
+ * @pool: the pool
+ * @object: of this pool, or NULL
+ *
+ * An object that is freed twice is not always found out, and then may be given to
+ * two.
+ *
+ * Return: 0; -EINVAL (no object of this pool starts there); -EPERM in a child of
+ * fork().
+ */
+int buddy_pool_free(struct buddy_pool *pool, void *object);
+
+/**
+ * buddy_pool_usable_size() - bytes of an object, rounding included
+ * @pool: the pool
+ * @object: of this pool
+ *
+ * Return: bytes, all of which may be used; 0 where no object of this pool starts
+ * there.
+ */
+size_t buddy_pool_usable_size(struct buddy_pool *pool, const void *object);
+
+/** buddy_pool_owns() - 1 where an address is one of this pool's addresses, else 0 */
+int buddy_pool_owns(const struct buddy_pool *pool, const void *address);
+
+/**
+ * buddy_pool_trim() - give back what can be: what the calling thread keeps, and empty
+ * chunks
+ * @pool: the pool
+ *
+ * Return: 0; -EPERM in a child of fork().
+ */
+int buddy_pool_trim(struct buddy_pool *pool);
+
+/**
+ * buddy_pool_stats() - a pool now
+ * @pool: the pool
+ * @stats: all of it is set
+ *
+ * Return: 0.
+ */
+int buddy_pool_stats(struct buddy_pool *pool, struct buddy_pool_stats *stats);
 
 /**
  * buddy_strerror() - what an error of this library means, and what would work

@@ -2,9 +2,14 @@
 /*
  * dev.c - opening a device of either backend, and asking it things.
  */
+#define _GNU_SOURCE
 #include <errno.h>
+#include <fcntl.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "private.h"
 
@@ -96,6 +101,53 @@ void buddy_dev_close(struct buddy_dev *dev)
 {
 	if (dev)
 		dev->ops->close(dev);
+}
+
+/*
+ * The descriptor of a library lies away from those that a program expects to get:
+ * shells and daemons close or replace low ones that they do not know.
+ */
+#define HIGH_FD	400
+
+int buddy_dev_set_fd(struct buddy_dev *dev, int fd)
+{
+	struct stat st;
+	int high;
+
+	if (fd < 0)
+		return fd;
+	high = fcntl(fd, F_DUPFD_CLOEXEC, HIGH_FD);
+	if (high >= 0) {
+		close(fd);
+		fd = high;
+	}
+	fstat(fd, &st);
+	dev->fd = fd;
+	dev->st_dev = st.st_dev;
+	dev->st_ino = st.st_ino;
+	return 0;
+}
+
+static bool is_open(const struct buddy_dev *dev)
+{
+	struct stat st;
+
+	return !fstat(dev->fd, &st) && st.st_dev == dev->st_dev &&
+	       st.st_ino == dev->st_ino;
+}
+
+void buddy_dev_leave(struct buddy_dev *dev)
+{
+	if (dev->fd >= 0 && is_open(dev))
+		close(dev->fd);
+	dev->fd = -1;
+}
+
+int buddy_dev_renew(struct buddy_dev *dev)
+{
+	if (dev->fd < 0)
+		return dev->ops->reopen(dev);
+	return is_open(dev) ? 0 : -EBADF;
 }
 
 const char *buddy_dev_backend(const struct buddy_dev *dev)

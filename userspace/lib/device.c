@@ -5,10 +5,16 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "private.h"
+
+struct device_dev {
+	struct buddy_dev dev;
+	char path[];
+};
 
 static int device_call(struct buddy_dev *dev, unsigned long command, void *arg)
 {
@@ -17,29 +23,40 @@ static int device_call(struct buddy_dev *dev, unsigned long command, void *arg)
 
 static void device_close(struct buddy_dev *dev)
 {
-	close(dev->fd);
+	if (dev->fd >= 0)
+		close(dev->fd);
 	free(dev);
+}
+
+static int device_reopen(struct buddy_dev *dev)
+{
+	int fd = open(((struct device_dev *)dev)->path, O_RDWR | O_CLOEXEC);
+
+	return buddy_dev_set_fd(dev, fd < 0 ? -errno : fd);
 }
 
 static const struct buddy_backend_ops device_ops = {
 	.name = "device",
 	.call = device_call,
 	.close = device_close,
+	.reopen = device_reopen,
 };
 
 int buddy_device_open(struct buddy_dev **result, const char *path)
 {
-	struct buddy_dev *dev = malloc(sizeof(*dev));
+	struct device_dev *device = malloc(sizeof(*device) + strlen(path) + 1);
 	struct buddy_info info = { .size = sizeof(info) };
+	struct buddy_dev *dev = &device->dev;
 	int err;
 
-	if (!dev)
+	if (!device)
 		return -ENOMEM;
+	strcpy(device->path, path);
 	dev->ops = &device_ops;
-	dev->fd = open(path, O_RDWR | O_CLOEXEC);
-	if (dev->fd < 0) {
-		err = -errno;
-		free(dev);
+	dev->fd = -1;
+	err = device_reopen(dev);
+	if (err) {
+		free(device);
 		return err;
 	}
 	err = device_call(dev, BUDDY_IOC_INFO, &info);

@@ -15,13 +15,27 @@ struct buddy_backend_ops {
 	/* a command of linux/buddy.h; returns 0 or a negative errno */
 	int (*call)(struct buddy_dev *dev, unsigned long command, void *arg);
 	void (*close)(struct buddy_dev *dev);
+	/* in a forked child, for pools: an open device of the child's own */
+	int (*reopen)(struct buddy_dev *dev);
 };
 
 /* The head of each backend's own struct. */
 struct buddy_dev {
 	const struct buddy_backend_ops *ops;
 	int fd;
+	uint64_t st_dev, st_ino;	/* of the file that fd was when opened */
 };
+
+/* Takes @fd, or a negative errno. Return: 0 or that errno. */
+int buddy_dev_set_fd(struct buddy_dev *dev, int fd);
+/*
+ * For pools that have a copy after fork(): leave() in the child lets the parent's
+ * device go; renew() sees to it that there is one: it opens the child's own, and
+ * finds out where others have closed the descriptor. Return: 0; -EBADF; others of
+ * open().
+ */
+void buddy_dev_leave(struct buddy_dev *dev);
+int buddy_dev_renew(struct buddy_dev *dev);
 
 /* A block in the hands of a user: one of a device, or one that came as a block fd. */
 struct buddy_block {

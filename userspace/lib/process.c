@@ -126,15 +126,39 @@ static void process_close(struct buddy_dev *dev)
 	struct process_dev *p = (struct process_dev *)dev;
 
 	pthread_mutex_destroy(&p->lock);
-	close(dev->fd);
+	if (dev->fd >= 0)
+		close(dev->fd);
 	free(p->core_mem);
 	free(p);
+}
+
+/* An empty region of the size that it has. */
+static int process_reopen(struct buddy_dev *dev)
+{
+	struct process_dev *p = (struct process_dev *)dev;
+	uint32_t granules = p->core.granules;
+	int err, fd = memfd_create("buddy-process", MFD_CLOEXEC);
+
+	if (fd >= 0 && ftruncate(fd, (off_t)(BUDDY_PROCESS_BASE +
+					     buddy_process_bytes(p, granules)))) {
+		err = -errno;
+		close(fd);
+		return err;
+	}
+	err = buddy_dev_set_fd(dev, fd < 0 ? -errno : fd);
+	if (err)
+		return err;
+	p->pid = getpid();
+	pthread_mutex_init(&p->lock, NULL);
+	buddy_core_init(&p->core, granules, p->core_mem);
+	return 0;
 }
 
 static const struct buddy_backend_ops process_ops = {
 	.name = "process",
 	.call = process_call,
 	.close = process_close,
+	.reopen = process_reopen,
 };
 
 static int process_init(struct process_dev *p, uint64_t size)
@@ -148,12 +172,8 @@ static int process_init(struct process_dev *p, uint64_t size)
 	p->core_mem = aligned_alloc(16, buddy_core_bytes((uint32_t)granules));
 	if (!p->core_mem)
 		return -ENOMEM;
-	buddy_core_init(&p->core, (uint32_t)granules, p->core_mem);
-	p->dev.fd = memfd_create("buddy-process", MFD_CLOEXEC);
-	if (p->dev.fd < 0 ||
-	    ftruncate(p->dev.fd, (off_t)(BUDDY_PROCESS_BASE + buddy_process_bytes(p, granules))))
-		return -errno;
-	return 0;
+	p->core.granules = (uint32_t)granules;
+	return process_reopen(&p->dev);
 }
 
 int buddy_process_open(struct buddy_dev **dev, uint64_t size)
@@ -165,8 +185,6 @@ int buddy_process_open(struct buddy_dev **dev, uint64_t size)
 		return -ENOMEM;
 	p->dev.ops = &process_ops;
 	p->dev.fd = -1;
-	p->pid = getpid();
-	pthread_mutex_init(&p->lock, NULL);
 	err = process_init(p, size);
 	if (err) {
 		process_close(&p->dev);

@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: MIT
+/*
+ * arena.c - the addresses of a pool, and blocks of the device mapped there.
+ *
+ * The arena is reserved without access, aligned to the largest alignment there is,
+ * so that alignment in it is alignment. A span lies at a slot and covers as many as
+ * it needs; where it ends before its last slot, the rest of that stays without
+ * access, and catches who runs over the end.
+ *
+ * Everything but creation and end is called with the pool's lock.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <sys/mman.h>
+
+#include "pool.h"
+
+#define ARENA_ALIGN	(1ull << 30)
+/*
+ * Addresses are cheap: with four times what the pool may take, whole slots for
+ * huge objects and holes between them do not run out before the memory does.
+ */
+#define ARENA_TIMES	4
+
+void *buddy_books_alloc(size_t bytes)
+{
+	void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
+		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	return p == MAP_FAILED ? NULL : p;
+}
+
+void buddy_books_free(void *books, size_t bytes)
+{
+	if (books)
+		munmap(books, bytes);
+}
+
+static void *reserve(void *address, uint64_t bytes, int flags)
+{
+	return mmap(address, bytes, PROT_NONE,
+		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | flags, -1, 0);
+}
+
+static int reserve_aligned(struct buddy_pool *pool, uint64_t bytes)
+{
+	uint64_t all = bytes + ARENA_ALIGN, before;
+	void *p = reserve(NULL, all, 0);
+
+	if (p == MAP_FAILED)
+		return -ENOMEM;
+	pool->base = ((uintptr_t)p + ARENA_ALIGN - 1) & ~(ARENA_ALIGN - 1);
+	before = pool->base - (uintptr_t)p;
+	if (before)
+		munmap(p, before);
+	if (ARENA_ALIGN - before)
+		munmap((void *)(pool->base + bytes), ARENA_ALIGN - before);
+	return 0;
+}
+
+int buddy_arena_create(struct buddy_pool *pool, uint64_t bytes)
+{
+	uint64_t slots = ((bytes - 1) >> pool->chunk_shift) + 1;
+	uint64_t map_bytes, span_bytes;
+	uint8_t *books;
+
+	if (slots > BUDDY_CORE_MAX_GRANULES / ARENA_TIMES)
+		return -EINVAL;
+	slots *= ARENA_TIMES;
+	pool->nr_slots = (uint32_t)slots;
+	pool->granules = slots << (pool->chunk_shift - GRANULE_SHIFT);
+	map_bytes = pool->granules;
+	span_bytes = (slots * sizeof(*pool->span) + 15) & ~15ull;
+	pool->books_bytes = map_bytes + span_bytes +
+			    buddy_core_bytes(pool->nr_slots);
+	books = buddy_books_alloc(pool->books_bytes);
+	if (!books)
+		return -ENOMEM;
+	pool->map = books;
+	pool->span = (void *)(books + map_bytes);
+	buddy_core_init(&pool->slots, pool->nr_slots, books + map_bytes + span_bytes);
+	if (reserve_aligned(pool, slots << pool->chunk_shift)) {
+		buddy_books_free(books, pool->books_bytes);
+		return -ENOMEM;
+	}
+	return 0;
+}
+
+void buddy_arena_destroy(struct buddy_pool *pool)
+{
+	munmap((void *)pool->base, pool->granules << GRANULE_SHIFT);
+	buddy_books_free(pool->map, pool->books_bytes);
+}
+
+static int span_map(struct buddy_pool *pool, struct span *span, uint64_t length,
+		    void *address)
+{
+	int err = buddy_dev_renew(pool->dev);
+
+	if (err)
+		return err;
+	err = buddy_block_alloc(pool->dev, length, 0, 0, &span->block);
+	if (err)
+		return err;
+	span->length = buddy_block_length(span->block);
+	err = buddy_block_map_at(span->block, address);
+	if (err) {
+		/* a failed MAP_FIXED may have taken the reservation away */
+		reserve(address, span->length, MAP_FIXED);
+		buddy_block_free(span->block);
+	}
+	return err;
+}
+
+/* Takes a block and maps it. @align: a power of two. Return: 0, -errno. */
+int buddy_span_take(struct buddy_pool *pool, struct span *span, uint64_t length,
+		    uint64_t align, uint32_t *slot)
+{
+	uint64_t slots = ((length - 1) >> pool->chunk_shift) + 1;
+	uint64_t page_length = (length + pool->page - 1) & ~(uint64_t)(pool->page - 1);
+	long at;
+	int err;
+
+	if (slots > pool->nr_slots || page_length < length)
+		return -EFBIG;
+	if (page_length > pool->limit - pool->bytes)
+		return -ENOMEM;
+	at = buddy_core_alloc(&pool->slots, (uint32_t)slots,
+			      (uint32_t)(align >> pool->chunk_shift));
+	if (at < 0)
+		return -ENOMEM;
+	err = span_map(pool, span, length, slot_address(pool, (uint32_t)at));
+	if (err) {
+		buddy_core_free(&pool->slots, (uint32_t)at, (uint32_t)slots);
+		return err;
+	}
+	span->slots = (uint32_t)slots;
+	*slot = (uint32_t)at;
+	pool->span[*slot] = span;
+	pool->bytes += span->length;
+	pool->spans++;
+	pool->takes++;
+	return 0;
+}
+
+void buddy_span_return(struct buddy_pool *pool, struct span *span, uint32_t slot)
+{
+	reserve(slot_address(pool, slot), span->length, MAP_FIXED);
+	if (span->block)
+		buddy_block_free(span->block);
+	buddy_core_free(&pool->slots, slot, span->slots);
+	pool->span[slot] = NULL;
+	pool->bytes -= span->length;
+	pool->spans--;
+	pool->returns++;
+}

@@ -24,6 +24,7 @@ help:
 	@echo 'make test-debug on a kernel with checkers, built once (10 min); test-all: every test'
 	@echo 'make bench-core instructions per operation of the tree, with ceilings'
 	@echo 'make bench-device  what ALLOC and FREE cost, by length, in a VM'
+	@echo 'make bench-pool  the pool beside glibc, jemalloc and mimalloc'
 	@echo 'make fuzz-core  libFuzzer on the tree, SECONDS=60'
 	@echo 'make fuzz-device  calls at random on the device, on the kernel with checkers, SECONDS=60'
 	@echo 'make            the userspace, in build/'

@@ -51,11 +51,12 @@ static void bucket_insert(struct buddy_pool *pool, struct chunk *chunk,
 	pool->bucket_mask |= 1ull << bucket;
 }
 
+/* A copied chunk counts as full: what is new is to come from the device. */
 static uint32_t bucket_of(const struct chunk *chunk)
 {
 	uint32_t orders = chunk->core.slot_mask | chunk->core.map_mask;
 
-	return orders ? buddy_log2(orders) : BUCKET_FULL;
+	return orders && chunk->span.block ? buddy_log2(orders) : BUCKET_FULL;
 }
 
 /* The tree of @chunk has changed. */
@@ -239,7 +240,8 @@ int buddy_object_free(struct buddy_pool *pool, void *object)
 	pool->used -= (uint64_t)granules << GRANULE_SHIFT;
 	pool->objects--;
 	bucket_update(pool, chunk);
-	if (unlikely(is_empty(chunk)) && ++pool->nr_empty > 1)
+	if (unlikely(is_empty(chunk)) &&
+	    (++pool->nr_empty > 1 || !chunk->span.block))
 		chunk_destroy(pool, chunk);
 	return 0;
 }
@@ -276,6 +278,18 @@ bool buddy_object_extend(struct buddy_pool *pool, void *object, uint64_t size)
 	bucket_update(pool, chunk);
 	pool->used += (uint64_t)more << GRANULE_SHIFT;
 	return true;
+}
+
+/* A span has lost its block: it is the copy that a forked child has made. */
+void buddy_span_copied(struct buddy_pool *pool, struct span *span)
+{
+	struct chunk *chunk = (struct chunk *)span;
+
+	if (!span->is_chunk)
+		return;
+	bucket_update(pool, chunk);
+	if (is_empty(chunk))
+		chunk_destroy(pool, chunk);
 }
 
 /* Gives the empty chunks back. */

@@ -118,6 +118,8 @@ static void child_of_pool(struct buddy_pool *pool)
 		/* the block is the parent's; its object here is ours */
 		free(span->block);
 		span->block = NULL;
+		if (copy)
+			buddy_span_copied(pool, span);
 	}
 	if (copy) {
 		buddy_dev_leave(pool->dev);

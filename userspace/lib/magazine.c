@@ -153,7 +153,8 @@ static bool is_full(const struct magazine *m)
 
 /*
  * buddy_object_alloc(), for a caller with the lock. Where there is no memory it
- * gives what the thread's magazines have back to the trees and tries again.
+ * gives what the thread's magazines have back to the trees, and the empty chunk back
+ * to the device, and tries again.
  * @heap: of the calling thread, or NULL
  */
 void *buddy_object_get(struct buddy_pool *pool, struct heap *heap, uint32_t class,
@@ -164,8 +165,10 @@ void *buddy_object_get(struct buddy_pool *pool, struct heap *heap, uint32_t clas
 	if (pool->foreign)
 		return NULL;
 	object = buddy_object_alloc(pool, class, size, align);
-	if (!object && heap) {
-		buddy_heap_empty(pool, heap);
+	if (!object) {
+		if (heap)
+			buddy_heap_empty(pool, heap);
+		buddy_chunks_trim(pool);
 		object = buddy_object_alloc(pool, class, size, align);
 	}
 	pool->fails += !object;

@@ -200,6 +200,7 @@ void *buddy_object_alloc(struct buddy_pool *pool, uint32_t class, uint64_t size,
 int buddy_object_free(struct buddy_pool *pool, void *object);
 uint64_t buddy_object_size(struct buddy_pool *pool, const void *object);
 bool buddy_object_extend(struct buddy_pool *pool, void *object, uint64_t size);
+void buddy_span_copied(struct buddy_pool *pool, struct span *span);
 void buddy_chunks_trim(struct buddy_pool *pool);
 size_t buddy_chunk_books(const struct buddy_pool *pool);
 

@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: MIT
+/*
+ * state.c - the pool behind malloc(), opened when it is first needed; the
+ * environment; the counters and the line at exit.
+ *
+ * Nothing here may fail loudly: a program that gets no pool runs on libc.
+ *
+ * once protects the opening. Who is opening, or is in the library at all, has
+ * preload_inside set, so the malloc() of that thread is libc's, and opening does not
+ * come back here.
+ */
+#define _GNU_SOURCE
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "preload.h"
+
+#define THRESHOLD_DEFAULT	(1ull << 20)
+#define THRESHOLD_MIN		4096ull
+/* So that most large buffers share blocks of the device, and need no system call. */
+#define CHUNK_MAX		(32ull << 20)
+#define CHUNK_MIN		(2ull << 20)
+#define CHUNKS_OF_POOL	8
+#define REPORT_FD		400
+
+size_t preload_threshold = SIZE_MAX;
+struct buddy_pool *preload_pool;
+_Thread_local bool preload_inside;
+
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+static uint64_t counts[COUNT_END];
+static int open_error;
+static const char *backend_name = "none";
+static int report_fd = -1;	/* stderr, which many programs close before the end */
+
+void preload_count(enum preload_count what, uint64_t n)
+{
+	__atomic_fetch_add(&counts[what], n, __ATOMIC_RELAXED);
+}
+
+/* Bytes with K, M or G; @otherwise where there are none. */
+static uint64_t env_size(const char *name, uint64_t otherwise)
+{
+	const char *text = getenv(name);
+	unsigned long long value;
+	uint32_t shift = 0;
+	char *end;
+
+	if (!text || *text < '0' || *text > '9')
+		return otherwise;
+	value = strtoull(text, &end, 10);
+	switch (*end) {
+	case 'G': case 'g':
+		shift += 10;
+		/* fall through */
+	case 'M': case 'm':
+		shift += 10;
+		/* fall through */
+	case 'K': case 'k':
+		shift += 10;
+		end++;
+	}
+	return *end || value > UINT64_MAX >> shift ? otherwise : value << shift;
+}
+
+/* So large that most buffers fit, and so small that the pool has some of them. */
+static uint64_t chunk_for(struct buddy_dev *dev, uint64_t limit)
+{
+	uint64_t chunk = env_size("BUDDY_PRELOAD_CHUNK", 0);
+	struct buddy_info info;
+
+	if (chunk || buddy_dev_info(dev, &info))
+		return chunk;
+	if (!limit || limit > info.out_region)
+		limit = info.out_region;
+	for (chunk = CHUNK_MAX; chunk > limit / CHUNKS_OF_POOL;)
+		chunk /= 2;
+	return chunk < CHUNK_MIN ? 0 : chunk;
+}
+
+static int open_pool(void)
+{
+	struct buddy_pool_config config = {
+		.size = sizeof(config),
+		.flags = BUDDY_POOL_FORK_COPY,
+		.limit = env_size("BUDDY_PRELOAD_LIMIT", 0),
+	};
+	const char *name = getenv("BUDDY_BACKEND");
+	struct buddy_pool *pool;
+	struct buddy_dev *dev;
+	int err;
+
+	/* a memfd for want of a device would be no better than libc */
+	err = buddy_dev_open(&dev, name && *name ? BUDDY_BACKEND_DEFAULT :
+			     BUDDY_BACKEND_DEVICE, NULL, 0);
+	if (err)
+		return err;
+	config.chunk = chunk_for(dev, config.limit);
+	err = buddy_pool_create(dev, &config, &pool);
+	if (err) {
+		buddy_dev_close(dev);
+		return err;
+	}
+	backend_name = buddy_dev_backend(dev);
+	__atomic_store_n(&preload_pool, pool, __ATOMIC_RELEASE);
+	return 0;
+}
+
+static void open_once(void)
+{
+	open_error = open_pool();
+}
+
+struct buddy_pool *preload_open(void)
+{
+	pthread_once(&once, open_once);
+	return preload_pool;
+}
+
+/* From here on sizes are compared with what the user said. */
+__attribute__((constructor)) static void start(void)
+{
+	uint64_t bytes = env_size("BUDDY_PRELOAD_THRESHOLD", THRESHOLD_DEFAULT);
+	const char *wanted = getenv("BUDDY_PRELOAD_STATS");
+
+	preload_threshold = bytes < THRESHOLD_MIN ? THRESHOLD_MIN : bytes;
+	if (wanted && *wanted && strcmp(wanted, "0"))
+		report_fd = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, REPORT_FD);
+}
+
+__attribute__((destructor)) static void report(void)
+{
+	char line[256];
+	int n;
+
+	if (report_fd < 0)
+		return;
+	n = snprintf(line, sizeof(line),
+		     "buddy_preload: pid %d, backend %s, %llu buffers of %llu bytes, "
+		     "%llu freed, %llu to libc (full %llu, no pool %llu%s%s)\n",
+		     (int)getpid(), backend_name,
+		     (unsigned long long)counts[COUNT_SERVED],
+		     (unsigned long long)counts[COUNT_SERVED_BYTES],
+		     (unsigned long long)counts[COUNT_FREED],
+		     (unsigned long long)(counts[COUNT_FULL] + counts[COUNT_CLOSED]),
+		     (unsigned long long)counts[COUNT_FULL],
+		     (unsigned long long)counts[COUNT_CLOSED],
+		     open_error ? ": " : "", open_error ? strerror(-open_error) : "");
+	if (n > 0)
+		(void)!write(report_fd, line, n < (int)sizeof(line) ? (size_t)n :
+			     sizeof(line) - 1);
+}

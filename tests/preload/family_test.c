@@ -197,7 +197,7 @@ static void *churn(void *arg)
 	unsigned char *p[8] = { NULL };
 	uintptr_t bad = 0;
 
-	for (int i = 0; i < 400; i++) {
+	for (int i = 0; i < 200; i++) {
 		int k = rand_r(&seed) % 8;
 		size_t size = 1 + (size_t)rand_r(&seed) % (3 * MIB);
 
@@ -280,7 +280,7 @@ static void forks_amid_threads(void)
 
 	for (uintptr_t i = 0; i < 2; i++)
 		expect(!pthread_create(&t[i], NULL, churn_until, (void *)(i + 7)));
-	for (int i = 0; i < 20; i++) {
+	for (int i = 0; i < 8; i++) {
 		pid_t pid = fork();
 
 		if (!pid)

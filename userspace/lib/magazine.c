@@ -3,7 +3,7 @@
  * magazine.c - the free objects that each thread has at hand.
  *
  * A thread pops from and pushes to its own magazines without a lock; an empty one is
- * filled to half from the trees, of a full one the older half goes there. An object
+ * filled to half from the depot or the trees, of a full one the older half goes there. An object
  * may be freed by another thread than the one that allocated it: it goes into the
  * magazine of the one that frees. A thread that ends empties its magazines.
  *
@@ -88,8 +88,9 @@ void buddy_classes_init(struct buddy_pool *pool, uint64_t cache)
 		limit = cache / ((uint64_t)class_size(class) << GRANULE_SHIFT);
 		if (limit < 2)
 			limit = 2;
-		pool->class_limit[class] = limit > MAGAZINE_MAX - 1 ?
-					   MAGAZINE_MAX - 1 : (uint32_t)limit;
+		pool->class_limit[class] = limit > 2 * PACK ? 2 * PACK :
+					   (uint32_t)limit;
+		pool->depot[class].limit = buddy_depot_limit(class_size(class), cache);
 	}
 }
 
@@ -153,8 +154,8 @@ static bool is_full(const struct magazine *m)
 
 /*
  * buddy_object_alloc(), for a caller with the lock. Where there is no memory it
- * gives what the thread's magazines have back to the trees, and the empty chunk back
- * to the device, and tries again.
+ * gives what the thread's magazines and the depot have back to the trees, and the
+ * empty chunk back to the device, and tries again.
  * @heap: of the calling thread, or NULL
  */
 void *buddy_object_get(struct buddy_pool *pool, struct heap *heap, uint32_t class,
@@ -168,6 +169,7 @@ void *buddy_object_get(struct buddy_pool *pool, struct heap *heap, uint32_t clas
 	if (!object) {
 		if (heap)
 			buddy_heap_empty(pool, heap);
+		buddy_depot_empty(pool);
 		buddy_chunks_trim(pool);
 		object = buddy_object_alloc(pool, class, size, align);
 	}
@@ -190,6 +192,12 @@ void *buddy_magazine_refill(struct buddy_pool *pool, uint32_t class)
 		return m->object[n];
 	}
 	pthread_mutex_lock(&pool->lock);
+	pool->refills++;
+	if (m && buddy_depot_get(pool, class, m->object)) {
+		set_count(m, PACK - 1);
+		object = m->object[PACK - 1];
+		goto out;
+	}
 	object = buddy_object_get(pool, heap, class, 0, 0);
 	if (object && m) {
 		for (n = 0; n + 1 < want; n++) {
@@ -199,20 +207,26 @@ void *buddy_magazine_refill(struct buddy_pool *pool, uint32_t class)
 		}
 		set_count(m, n);
 	}
-	pool->refills++;
+out:
 	pthread_mutex_unlock(&pool->lock);
 	return object;
+}
+
+/* The @count oldest objects of a magazine leave it: they are elsewhere now. */
+static void drop(struct magazine *m, uint32_t count)
+{
+	uint32_t rest = magazine_count(m) - count;
+
+	memmove(m->object, m->object + count, rest * sizeof(m->object[0]));
+	set_count(m, rest);
 }
 
 /* Frees the @count oldest objects of a magazine, with the lock. */
 static void give_back(struct buddy_pool *pool, struct magazine *m, uint32_t count)
 {
-	uint32_t rest = magazine_count(m) - count;
-
 	for (uint32_t i = 0; i < count; i++)
 		buddy_object_free(pool, m->object[i]);
-	memmove(m->object, m->object + count, rest * sizeof(m->object[0]));
-	set_count(m, rest);
+	drop(m, count);
 }
 
 /*
@@ -228,7 +242,10 @@ int buddy_magazine_flush(struct buddy_pool *pool, uint32_t class, void *object)
 	if (m && !is_full(m))
 		goto push;
 	pthread_mutex_lock(&pool->lock);
-	if (m)
+	if (m && magazine_count(m) >= 2 * PACK &&
+	    buddy_depot_put(pool, class, m->object))
+		drop(m, PACK);
+	else if (m)
 		give_back(pool, m, (magazine_count(m) + 1) / 2);
 	else
 		err = buddy_object_free(pool, object);

@@ -92,6 +92,7 @@ void buddy_pool_destroy(struct buddy_pool *pool)
 		buddy_span_return(pool, span, e.offset);
 		buddy_books_free(span, bytes);
 	}
+	buddy_depot_destroy(pool);
 	buddy_arena_destroy(pool);
 	pthread_mutex_destroy(&pool->lock);
 	buddy_books_free(pool, sizeof(*pool));
@@ -275,32 +276,36 @@ int buddy_pool_trim(struct buddy_pool *pool)
 	} else {
 		if (heap)
 			buddy_heap_empty(pool, heap);
+		buddy_depot_empty(pool);
 		buddy_chunks_trim(pool);
 	}
 	pthread_mutex_unlock(&pool->lock);
 	return err;
 }
 
+/* What threads keep, and the depot. */
+static void count_cached(struct buddy_pool *pool, struct buddy_pool_stats *stats)
+{
+	for (uint32_t class = 1; class <= CLASSES; class++) {
+		uint64_t n = (uint64_t)pool->depot[class].packs * PACK;
+
+		for (struct heap *heap = pool->heaps; heap; heap = heap->next)
+			n += magazine_count(&heap->magazine[class]);
+		stats->objects -= n;
+		stats->cached += n * pool->class_granules[class] * GRANULE;
+	}
+	stats->used -= stats->cached;
+}
+
 int buddy_pool_stats(struct buddy_pool *pool, struct buddy_pool_stats *stats)
 {
-	uint64_t cached = 0, cached_bytes = 0;
-
 	pthread_mutex_lock(&pool->lock);
-	for (struct heap *heap = pool->heaps; heap; heap = heap->next) {
-		for (uint32_t class = 1; class <= CLASSES; class++) {
-			uint64_t n = magazine_count(&heap->magazine[class]);
-
-			cached += n;
-			cached_bytes += n * pool->class_granules[class] * GRANULE;
-		}
-	}
 	*stats = (struct buddy_pool_stats){
 		.limit = pool->limit,
 		.chunk = chunk_bytes(pool),
 		.bytes = pool->bytes,
-		.used = pool->used - cached_bytes,
-		.cached = cached_bytes,
-		.objects = pool->objects - cached,
+		.used = pool->used,
+		.objects = pool->objects,
 		.blocks = pool->spans,
 		.huge = pool->huge,
 		.blocks_taken = pool->takes,
@@ -310,6 +315,7 @@ int buddy_pool_stats(struct buddy_pool *pool, struct buddy_pool_stats *stats)
 		.fails = pool->fails,
 		.bad_frees = pool->bad_frees,
 	};
+	count_cached(pool, stats);
 	pthread_mutex_unlock(&pool->lock);
 	return 0;
 }

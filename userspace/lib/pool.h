@@ -17,8 +17,10 @@
  *             starts there, or 0
  *   magazine  a stack of free objects of one class, of one thread
  *   heap      the magazines of one thread in one pool
+ *   depot     free objects of the smallest classes, by the half magazine, of all
+ *             threads
  *
- * Objects in magazines are used for the trees. All books lie outside of the
+ * Objects in magazines and the depot are used for the trees. All books lie outside of the
  * memory that callers get, and nothing here writes there.
  *
  * Locks, outermost first
@@ -48,6 +50,8 @@
 #define CLASS_HUGE	(CLASSES + 2)
 #define CLASS_END	(CLASSES + 3)
 #define MAGAZINE_MAX	63
+/* Half of a magazine without other limits: what goes to the depot at once. */
+#define PACK		31
 
 #define likely(x)	__builtin_expect(!!(x), 1)
 
@@ -87,6 +91,11 @@ struct chunk {
 	struct buddy_core core;		/* over granules; its array follows */
 };
 
+struct depot {
+	struct pack *first;
+	uint32_t packs, limit;
+};
+
 struct buddy_pool {
 	/* what never changes: read on every call, without a lock */
 	uint64_t id;			/* never used twice in a process */
@@ -112,6 +121,8 @@ struct buddy_pool {
 	uint64_t bucket_mask;
 	uint32_t nr_empty;
 	struct heap *heaps;
+	struct depot depot[CLASS_END];
+	struct pack *no_packs, *pack_pages;	/* of depot.c */
 	struct buddy_pool *next;	/* registry */
 
 	uint64_t bytes;			/* in spans */
@@ -203,6 +214,13 @@ bool buddy_object_extend(struct buddy_pool *pool, void *object, uint64_t size);
 void buddy_span_copied(struct buddy_pool *pool, struct span *span);
 void buddy_chunks_trim(struct buddy_pool *pool);
 size_t buddy_chunk_books(const struct buddy_pool *pool);
+
+/* depot.c; with the pool's lock */
+uint32_t buddy_depot_limit(uint32_t class_granules, uint64_t cache);
+bool buddy_depot_put(struct buddy_pool *pool, uint32_t class, void *const *objects);
+bool buddy_depot_get(struct buddy_pool *pool, uint32_t class, void **objects);
+void buddy_depot_empty(struct buddy_pool *pool);
+void buddy_depot_destroy(struct buddy_pool *pool);
 
 /* magazine.c */
 void buddy_classes_init(struct buddy_pool *pool, uint64_t cache);

@@ -148,9 +148,15 @@ static void init_once(void)
 	pthread_atfork(prepare, in_parent, in_child);
 }
 
-void buddy_registry_add(struct buddy_pool *pool)
+/* Earlier is better: what is registered first has its locks taken last. */
+void buddy_registry_init(void)
 {
 	pthread_once(&once, init_once);
+}
+
+void buddy_registry_add(struct buddy_pool *pool)
+{
+	buddy_registry_init();
 	pthread_mutex_lock(&buddy_registry);
 	pool->id = ++last_id;
 	pool->next = pools;

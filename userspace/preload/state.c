@@ -17,6 +17,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "pool.h"
 #include "preload.h"
 
 #define THRESHOLD_DEFAULT	(1ull << 20)
@@ -127,6 +128,8 @@ __attribute__((constructor)) static void start(void)
 	uint64_t bytes = env_size("BUDDY_PRELOAD_THRESHOLD", THRESHOLD_DEFAULT);
 	const char *wanted = getenv("BUDDY_PRELOAD_STATS");
 
+	/* so that fork handlers of the program's may allocate while ours have locks */
+	buddy_registry_init();
 	preload_threshold = bytes < THRESHOLD_MIN ? THRESHOLD_MIN : bytes;
 	if (wanted && *wanted && strcmp(wanted, "0"))
 		report_fd = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, REPORT_FD);

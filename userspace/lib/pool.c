@@ -39,9 +39,9 @@ static int configure(struct buddy_pool *pool, const struct buddy_pool_config *co
 	pool->limit = info.out_region;
 	if (config->limit && config->limit < pool->limit)
 		pool->limit = config->limit;
-	for (; !config->chunk && (!chunk || chunk > pool->limit); chunk /= 2)
-		if (!chunk)
-			chunk = 2 * CHUNK_DEFAULT;
+	if (!chunk)
+		for (chunk = CHUNK_DEFAULT; chunk > pool->limit;)
+			chunk /= 2;
 	if (!is_power_of_two(chunk) || chunk < CHUNK_MIN || chunk > CHUNK_MAX ||
 	    chunk > pool->limit)
 		return -EINVAL;

@@ -221,7 +221,7 @@ static int hold_block(const struct ctl *ctl, struct buddy_block *block,
 	/* The block is ours to write; others and the command have it by descriptor. */
 	if (socket || *argv) {
 		fd = buddy_block_share(block, ctl->share_flags);
-		if (fd == -ENOTTY) {
+		if (fd == -EOPNOTSUPP) {
 			fputs("buddyctl: blocks of the process backend cannot be given to others\n",
 			      stderr);
 			return CTL_SAID + 1;

@@ -11,6 +11,7 @@ KDIR	?= /lib/modules/$(KVER)/build
 B	:= build
 
 include userspace/Makefile.inc
+include userspace/python/Makefile.inc
 include userspace/install/Makefile.inc
 include tests/Makefile.inc
 

@@ -1,0 +1,366 @@
+# SPDX-License-Identifier: MIT
+"""Region and Block: the newer calls, their exceptions, and what keeps what alive."""
+import ctypes
+import gc
+import os
+import sys
+
+import pytest
+
+import buddy_mem
+from buddy_mem import BuddyAllocator, Region
+
+MIB = 1 << 20
+
+
+def used(region):
+    return region.get_statistics()["used"]
+
+
+def test_backend(region, on_device):
+    assert region.backend == ("device" if on_device else "process")
+    assert region.contiguous is on_device
+    assert region.size == 4 * MIB and region.granule == 64
+
+
+def test_exact_lengths(region):
+    block = region.alloc(5000)
+    assert (block.nbytes, block.capacity, len(block)) == (5000, 5056, 5000)
+    assert used(region) == 5056
+    assert region.alignment >= 4096
+
+
+def test_alignment(region):
+    for align in (64, 128, 4096, 65536, region.alignment):
+        region.alloc(1)
+        assert region.alloc(100, align=align).address % align == 0
+
+
+@pytest.mark.parametrize("keywords, error", [
+    ({"size": 0}, ValueError),
+    ({"size": -1}, ValueError),
+    ({"size": 1.5}, TypeError),
+    ({"size": None}, TypeError),
+    ({"size": 1, "align": 3}, ValueError),
+    ({"size": 1, "align": 0}, ValueError),
+    ({"size": 1, "align": -64}, ValueError),
+    ({"size": 1, "align": 1 << 40}, ValueError),
+    ({"size": 1, "align": "64"}, TypeError),
+    ({"size": 1, "colour": 1}, TypeError),
+    ({}, TypeError),
+    ({"size": 5 * MIB}, MemoryError),
+    ({"size": 1 << 62}, MemoryError),
+    ({"size": 1 << 100}, MemoryError),
+])
+def test_bad_alloc(region, keywords, error):
+    with pytest.raises(error):
+        region.alloc(**keywords)
+    assert used(region) == 0
+
+
+def test_memory_error_explains_itself(region):
+    block = region.alloc(3 * MIB)
+    with pytest.raises(MemoryError, match=f"{2 * MIB} bytes: {MIB} free, .* {MIB}"):
+        region.alloc(2 * MIB)
+    block.free()
+
+
+@pytest.mark.parametrize("arguments, keywords, error", [
+    ((), {}, TypeError),
+    ((0,), {}, ValueError),
+    ((-1,), {}, ValueError),
+    (("1M",), {}, TypeError),
+    ((1 << 64,), {}, MemoryError),
+    ((MIB,), {"granule": 0}, ValueError),
+    ((MIB,), {"granule": 48}, ValueError),
+    ((MIB,), {"granule": "64"}, TypeError),
+    ((MIB,), {"backend": "x"}, ValueError),
+    ((MIB,), {"backend": 1}, TypeError),
+    ((MIB,), {"colour": 1}, TypeError),
+    ((1 << 40,), {}, ValueError),
+])
+def test_bad_region(arguments, keywords, error):
+    with pytest.raises(error):
+        Region(*arguments, **keywords)
+
+
+def test_odd_sizes():
+    region = Region(100_001, granule=256)
+    assert region.size == 100_096
+    assert region.alloc(100_096).capacity == 100_096
+    assert region._verify() is None
+
+
+def test_new_memory_is_zero_and_zero_clears(region):
+    block = region.alloc(70_000)
+    assert bytes(block) == bytes(70_000)
+    with memoryview(block) as view:
+        view[:] = b"x" * 70_000
+    address = block.address
+    block.free()
+    again = region.alloc(70_000, zero=True)
+    assert again.address == address and bytes(again) == bytes(70_000)
+
+
+def test_address_is_real(region):
+    block = region.alloc(16)
+    ctypes.memmove(block.address, b"0123456789abcdef", 16)
+    assert bytes(block) == b"0123456789abcdef"
+
+
+def test_wrong_handles(region):
+    for handle in (0, 1, -1, 1 << 70):
+        with pytest.raises(KeyError):
+            region.free(handle)
+        with pytest.raises(KeyError):
+            region.block(handle)
+
+
+def test_free_by_handle(region):
+    block = region.alloc(64)
+    region.free(block.handle)
+    assert block.freed
+    with pytest.raises(KeyError):
+        region.free(block.handle)
+
+
+def test_a_freed_block(region):
+    block = region.alloc(64)
+    block.free()
+    assert block.freed and "freed" in repr(block)
+    for call in (block.free, block.release):
+        with pytest.raises(KeyError):
+            call()
+    for call in (lambda: block.address, lambda: block.nbytes, lambda: block.capacity,
+                 lambda: len(block), block.view, lambda: memoryview(block),
+                 block.__dlpack__, block.populate, block.__enter__):
+        with pytest.raises(ValueError, match="freed"):
+            call()
+
+
+def test_free_under_a_view(region):
+    block = region.alloc(64)
+    view = memoryview(block)
+    with pytest.raises(BufferError):
+        block.free()
+    with pytest.raises(BufferError):
+        region.free(block.handle)
+    view[0] = 1
+    view.release()
+    block.free()
+    assert used(region) == 0
+
+
+def test_deallocate_under_a_view(allocator):
+    handle, _ = allocator.allocate(64)
+    view = memoryview(allocator.block(handle))
+    with pytest.raises(BufferError):
+        allocator.deallocate(handle)
+    assert allocator.is_valid_handle(handle)
+    view.release()
+    assert allocator.deallocate(handle) is True
+
+
+def test_release_under_a_view(region):
+    block = region.alloc(4096)
+    view = memoryview(block)
+    view[:] = b"k" * 4096
+    block.release()
+    assert block.freed
+    stats = region.get_statistics()
+    assert (stats["blocks"], stats["blocks_kept_by_views"], stats["used"]) == (0, 1, 4096)
+    others = [region.alloc(4096) for _ in range(100)]
+    for other in others:
+        with memoryview(other) as bytes_of_other:
+            bytes_of_other[:] = b"o" * 4096
+    assert bytes(view) == b"k" * 4096
+    view.release()
+    assert region.get_statistics()["blocks_kept_by_views"] == 0
+    del others, other
+    assert used(region) == 0
+
+
+def test_a_block_ends_with_its_object(region):
+    block = region.alloc(64)
+    del block
+    assert used(region) == 0
+
+
+def test_a_view_keeps_the_block_whose_object_ended(region):
+    view = memoryview(region.alloc(64))
+    assert region.get_statistics()["blocks_kept_by_views"] == 1
+    view[:] = b"v" * 64
+    assert bytes(view) == b"v" * 64
+    view.release()
+    assert used(region) == 0
+
+
+def test_a_view_keeps_the_region():
+    view = memoryview(Region(MIB).alloc(64))
+    gc.collect()
+    view[:] = b"v" * 64
+    assert bytes(view) == b"v" * 64
+
+
+def test_block_of_a_handle_does_not_own_it(allocator):
+    handle, _ = allocator.allocate(64)
+    allocator.block(handle)
+    assert allocator.is_valid_handle(handle)
+
+
+def test_block_as_context(region):
+    with region.alloc(64) as block:
+        assert used(region) == 64
+    assert block.freed
+    with region.alloc(64) as block:
+        block.free()
+    with pytest.raises(BufferError):
+        with region.alloc(64) as block:
+            view = memoryview(block)
+    view.release()
+
+
+def test_an_exception_is_not_hidden_by_views(region):
+    with pytest.raises(ZeroDivisionError):
+        with region.alloc(64) as block:
+            view = memoryview(block)
+            1 / 0
+    assert block.freed and used(region) == 64
+    view.release()
+    assert used(region) == 0
+
+
+def test_region_as_context():
+    with Region(MIB) as region:
+        block = region.alloc(64)
+    assert region.closed and block.freed and region.backend is None
+    with pytest.raises(ValueError):
+        with region:
+            pass
+
+
+def test_region_context_with_views():
+    with pytest.raises(BufferError):
+        with Region(MIB) as region:
+            view = memoryview(region.alloc(64))
+    assert not region.closed
+    view[0] = 1
+    with pytest.raises(ZeroDivisionError):
+        with region:
+            1 / 0
+    assert not region.closed
+    view.release()
+    region.close()
+
+
+@pytest.mark.parametrize("make", [lambda: Region(MIB), lambda: BuddyAllocator(MIB)])
+def test_use_after_close(make):
+    region = make()
+    block = region.alloc(64)
+    region.close()
+    region.close()
+    assert region.closed and "closed" in repr(region)
+    calls = [lambda: region.alloc(1), lambda: region.free(1), lambda: region.block(1),
+             region.get_statistics, region.reset_statistics, region.share,
+             lambda: region.address, region.__enter__, lambda: memoryview(block),
+             lambda: block.address, block.free, block.release, block.view]
+    if isinstance(region, BuddyAllocator):
+        calls += [lambda: region.allocate(1), lambda: region.allocate(0),
+                  lambda: region.deallocate(1), lambda: region.release(1),
+                  lambda: region.is_valid_handle(1)]
+    for call in calls:
+        with pytest.raises(ValueError, match="closed"):
+            call()
+
+
+def test_close_under_a_view(region):
+    view = memoryview(region.alloc(64))
+    with pytest.raises(BufferError):
+        region.close()
+    assert not region.closed and region.alloc(1)
+    view.release()
+
+
+def test_populate(region):
+    block = region.alloc(MIB)
+    block.populate()
+    assert bytes(block) == bytes(MIB)
+
+
+def test_types_are_not_made_by_hand():
+    for kind in (buddy_mem.Block, buddy_mem.Array):
+        with pytest.raises(TypeError):
+            kind()
+
+
+def test_a_region_in_a_circle_is_collected():
+    class Mine(Region):
+        pass
+
+    mine = Mine(MIB)
+    mine.block_of_mine = mine.alloc(64)
+    mine.array_of_mine = mine.block_of_mine.view()
+    before = len(os.listdir("/proc/self/fd"))
+    del mine
+    gc.collect()
+    assert len(os.listdir("/proc/self/fd")) == before - 1
+
+
+def test_share(region, on_device):
+    if not on_device:
+        with pytest.raises(NotImplementedError):
+            region.share()
+        return
+    block = region.alloc(4096)
+    descriptor = region.share()
+    shared = buddy_mem.open_shared(descriptor)
+    os.close(descriptor)
+    assert shared.nbytes == region.size and not shared.readonly
+    offset = block.address - region.address
+    with memoryview(block) as view:
+        view[:5] = b"hello"
+    with memoryview(shared) as view:
+        assert bytes(view[offset:offset + 5]) == b"hello"
+
+
+def test_share_read_only(region, on_device):
+    if not on_device:
+        pytest.skip("the process backend cannot share")
+    descriptor = region.share(read_only=True)
+    shared = buddy_mem.open_shared(descriptor)
+    os.close(descriptor)
+    assert shared.readonly and memoryview(shared).readonly
+    with pytest.raises(BufferError):
+        shared.__dlpack__()
+
+
+def test_shared_outlives_its_region(on_device):
+    if not on_device:
+        pytest.skip("the process backend cannot share")
+    with Region(MIB) as region:
+        with region.alloc(64) as block, memoryview(block) as view:
+            view[:4] = b"kept"
+        descriptor = region.share()
+    shared = buddy_mem.open_shared(descriptor)
+    os.close(descriptor)
+    assert bytes(memoryview(shared)[:4]) == b"kept"
+
+
+@pytest.mark.parametrize("descriptor", [-1, 10_000])
+def test_open_shared_bad_descriptor(descriptor):
+    with pytest.raises(OSError):
+        buddy_mem.open_shared(descriptor)
+
+
+def test_open_shared_of_something_else():
+    with open("/dev/null", "rb") as file, pytest.raises(OSError):
+        buddy_mem.open_shared(file.fileno())
+
+
+def test_reference_counts(region):
+    before = sys.getrefcount(region)
+    blocks = [region.alloc(64) for _ in range(10)]
+    views = [block.view() for block in blocks]
+    assert sys.getrefcount(region) == before + 20
+    del blocks, views
+    assert sys.getrefcount(region) == before

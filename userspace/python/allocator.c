@@ -1,0 +1,258 @@
+// SPDX-License-Identifier: MIT
+/*
+ * allocator.c - BuddyAllocator: the calls of the original. allocate() and
+ * deallocate() are the hot path: no keywords, no dict, no clock but for samples.
+ */
+#include "types.h"
+
+PyTypeObject *allocator_type;
+
+static bool is_pow2(uint64_t n)
+{
+	return n && !(n & (n - 1));
+}
+
+static int check_sizes(uint64_t total, uint64_t least)
+{
+	if (!is_pow2(total))
+		PyErr_SetString(PyExc_ValueError, "total_size must be a power of two");
+	else if (!is_pow2(least))
+		PyErr_SetString(PyExc_ValueError, "min_block_size must be a power of two");
+	else if (total < least)
+		PyErr_SetString(PyExc_ValueError,
+				"total_size must not be below min_block_size");
+	else
+		return 0;
+	return -1;
+}
+
+/* The keywords that are not our own two go on to the region. */
+static int take_keyword(PyObject *rest, const char *name, PyObject **value)
+{
+	PyObject *found = PyDict_GetItemString(rest, name);
+
+	if (!found)
+		return 0;
+	if (*value) {
+		PyErr_Format(PyExc_TypeError, "%s is given twice", name);
+		return -1;
+	}
+	*value = Py_NewRef(found);
+	return PyDict_DelItemString(rest, name);
+}
+
+static int init_with(struct region *region, PyObject *total_arg, PyObject *least_arg,
+		     PyObject *rest)
+{
+	uint64_t total, least = 256;
+
+	if (!total_arg) {
+		PyErr_SetString(PyExc_TypeError, "total_size is missing");
+		return -1;
+	}
+	if (bytes_from(total_arg, "total_size", &total) ||
+	    (least_arg && bytes_from(least_arg, "min_block_size", &least)) ||
+	    check_sizes(total, least))
+		return -1;
+	return region_open(region, total, least, rest);
+}
+
+static int allocator_init(PyObject *self, PyObject *args, PyObject *kwargs)
+{
+	PyObject *total = NULL, *least = NULL, *rest;
+	int err = -1;
+
+	if (!PyArg_UnpackTuple(args, "BuddyAllocator", 0, 2, &total, &least))
+		return -1;
+	Py_XINCREF(total);
+	Py_XINCREF(least);
+	rest = kwargs ? PyDict_Copy(kwargs) : PyDict_New();
+	if (rest && !take_keyword(rest, "total_size", &total) &&
+	    !take_keyword(rest, "min_block_size", &least))
+		err = init_with((struct region *)self, total, least, rest);
+	Py_XDECREF(rest);
+	Py_XDECREF(total);
+	Py_XDECREF(least);
+	return err;
+}
+
+/* (handle, address), or NULL with the block given back. */
+static PyObject *pair_of(struct region *region, const struct arena_block *block)
+{
+	uint64_t offset = (uint64_t)block->offset << region->arena.shift;
+	PyObject *handle = PyLong_FromUnsignedLongLong(block->handle);
+	PyObject *address = PyLong_FromVoidPtr(region->base + offset);
+	PyObject *pair = handle && address ? PyTuple_New(2) : NULL;
+
+	if (!pair) {
+		Py_XDECREF(handle);
+		Py_XDECREF(address);
+		arena_free(&region->arena, block->handle);
+		return NULL;
+	}
+	PyTuple_SetItem(pair, 0, handle);
+	PyTuple_SetItem(pair, 1, address);
+	return pair;
+}
+
+static PyObject *allocator_allocate(PyObject *self, PyObject *size)
+{
+	struct region *region = (struct region *)self;
+	struct arena_block block;
+	int overflow, err;
+	long long bytes = PyLong_AsLongLongAndOverflow(size, &overflow);
+
+	if (bytes <= 0) {
+		if (bytes == -1 && PyErr_Occurred())
+			return NULL;
+		err = arena_check(&region->arena);
+		return err ? raise_errno(err, NULL) : Py_NewRef(Py_None);
+	}
+	err = arena_alloc(&region->arena, (uint64_t)bytes, &block);
+	if (!err)
+		return pair_of(region, &block);
+	return err == -ENOMEM ? Py_NewRef(Py_None) : raise_errno(err, NULL);
+}
+
+static PyObject *freed(int err)
+{
+	if (err && err != -ENOENT)
+		return raise_errno(err, NULL);
+	return PyBool_FromLong(!err);
+}
+
+static PyObject *allocator_deallocate(PyObject *self, PyObject *key)
+{
+	uint64_t handle;
+
+	if (handle_from(key, &handle))
+		return NULL;
+	return freed(arena_free(&((struct region *)self)->arena, handle));
+}
+
+static PyObject *allocator_release(PyObject *self, PyObject *key)
+{
+	uint64_t handle;
+
+	if (handle_from(key, &handle))
+		return NULL;
+	return freed(arena_release(&((struct region *)self)->arena, handle));
+}
+
+static PyObject *allocator_is_valid(PyObject *self, PyObject *key)
+{
+	struct arena_block block;
+	uint64_t handle;
+	int err;
+
+	if (handle_from(key, &handle))
+		return NULL;
+	err = arena_find(&((struct region *)self)->arena, handle, &block);
+	return freed(err);
+}
+
+/*
+ * Size classes: ((from, quantum, align), ...), ascending, the first from 0.
+ */
+
+static int rule_from(PyObject *item, const struct region *region,
+		     struct arena_rule *rule)
+{
+	unsigned long long from, quantum, align;
+
+	if (!PyTuple_Check(item) ||
+	    !PyArg_ParseTuple(item, "KKK", &from, &quantum, &align))
+		return -1;
+	if (!is_pow2(quantum) || !is_pow2(align) || align > region->align) {
+		PyErr_Format(PyExc_ValueError,
+			     "quantum and align must be powers of two, align up to %llu: %R",
+			     (unsigned long long)region->align, item);
+		return -1;
+	}
+	*rule = (struct arena_rule){ from, quantum, align };
+	return 0;
+}
+
+static PyObject *allocator_classes(PyObject *self, PyObject *tuple)
+{
+	struct region *region = (struct region *)self;
+	struct arena_rule rules[ARENA_RULES];
+	Py_ssize_t count = PyTuple_Check(tuple) ? PyTuple_Size(tuple) : 0;
+
+	if (count < 1 || count > ARENA_RULES) {
+		PyErr_Format(PyExc_ValueError, "a tuple of 1 to %d classes", ARENA_RULES);
+		return NULL;
+	}
+	for (Py_ssize_t i = 0; i < count; i++) {
+		if (rule_from(PyTuple_GetItem(tuple, i), region, &rules[i]))
+			return NULL;
+		if (i ? rules[i].from <= rules[i - 1].from : rules[i].from != 0) {
+			PyErr_SetString(PyExc_ValueError, "classes must ascend from 0");
+			return NULL;
+		}
+	}
+	arena_set_rules(&region->arena, rules, (uint32_t)count);
+	Py_RETURN_NONE;
+}
+
+static PyMethodDef allocator_methods[] = {
+	{ "allocate", allocator_allocate, METH_O,
+	  "allocate(size) -> (handle, address), or None where there is no room" },
+	{ "deallocate", allocator_deallocate, METH_O,
+	  "deallocate(handle) -> bool; BufferError while there are views" },
+	{ "release", allocator_release, METH_O,
+	  "release(handle) -> bool; the bytes go back when the last view is gone" },
+	{ "is_valid_handle", allocator_is_valid, METH_O,
+	  "is_valid_handle(handle) -> bool" },
+	{ "_set_classes", allocator_classes, METH_O,
+	  "_set_classes(((from, quantum, align), ...)): no powers of two any more" },
+	{ 0 },
+};
+
+static PyObject *get_order(PyObject *self, void *which)
+{
+	struct region *region = (struct region *)self;
+	long most = region->size ? 63 - __builtin_clzll(region->size) : 0;
+	long least = region->granule ? 63 - __builtin_clzll(region->granule) : 0;
+
+	return PyLong_FromLong(which ? (which == (void *)1 ? least : most - least + 1) :
+			       most);
+}
+
+static PyGetSetDef allocator_getset[] = {
+	{ "max_order", get_order, NULL, "log2 of total_size", (void *)0 },
+	{ "min_order", get_order, NULL, "log2 of min_block_size", (void *)1 },
+	{ "num_levels", get_order, NULL, "of the tree", (void *)2 },
+	{ 0 },
+};
+
+static PyMemberDef allocator_members[] = {
+	{ "total_size", T_ULONGLONG, offsetof(struct region, size), READONLY, "bytes" },
+	{ "min_block_size", T_ULONGLONG, offsetof(struct region, granule), READONLY,
+	  "bytes of the smallest block" },
+	{ 0 },
+};
+
+static PyType_Slot allocator_slots[] = {
+	{ Py_tp_doc, "BuddyAllocator(total_size, min_block_size=256, *, backend=None, path=None, scatter=False)" },
+	{ Py_tp_init, allocator_init },
+	{ Py_tp_methods, allocator_methods },
+	{ Py_tp_getset, allocator_getset },
+	{ Py_tp_members, allocator_members },
+	{ 0 },
+};
+
+static PyType_Spec allocator_spec = {
+	.name = "buddy_mem.BuddyAllocator",
+	.basicsize = sizeof(struct region),
+	.flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE,
+	.slots = allocator_slots,
+};
+
+int allocator_add(PyObject *module)
+{
+	allocator_type = (PyTypeObject *)PyType_FromSpecWithBases(
+		&allocator_spec, (PyObject *)region_type);
+	return allocator_type ? PyModule_AddObjectRef(module, "BuddyAllocator",
+						      (PyObject *)allocator_type) : -1;
+}

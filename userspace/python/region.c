@@ -1,0 +1,407 @@
+// SPDX-License-Identifier: MIT
+/*
+ * region.c - Region: opening and closing, and the newer calls, which give Blocks.
+ */
+#include <string.h>
+
+#include "types.h"
+
+PyTypeObject *region_type;
+
+/*
+ * Opening
+ */
+
+static int backend_from(const char *name, enum buddy_backend *backend)
+{
+	static const char *const names[] = { "", "auto", "device", "process" };
+
+	*backend = BUDDY_BACKEND_DEFAULT;
+	for (int i = 1; name && i < 4; i++)
+		if (!strcmp(name, names[i]))
+			*backend = (enum buddy_backend)i;
+	if (!name || *backend != BUDDY_BACKEND_DEFAULT)
+		return 0;
+	PyErr_Format(PyExc_ValueError,
+		     "backend must be 'auto', 'device', 'process' or None, not '%s'", name);
+	return -1;
+}
+
+static int raise_open(int err, const struct memory_request *request)
+{
+	if (err == -ENOMEM && request->reply.out_free)
+		PyErr_Format(PyExc_MemoryError,
+			     "the device has no range of %llu bytes: %llu free, the largest range has %llu, %llu on their way back",
+			     (unsigned long long)request->size,
+			     (unsigned long long)request->reply.out_free,
+			     (unsigned long long)request->reply.out_largest,
+			     (unsigned long long)request->reply.out_returning);
+	else if (err == -EFBIG || err == -ENOMEM)
+		PyErr_Format(PyExc_MemoryError, "%llu bytes: %s",
+			     (unsigned long long)request->size, buddy_strerror(err));
+	else if (err == -EINVAL)
+		PyErr_SetString(PyExc_ValueError, buddy_strerror(err));
+	else
+		raise_errno(err, NULL);
+	return -1;
+}
+
+static int arena_over(struct region *region)
+{
+	uint32_t shift = (uint32_t)__builtin_ctzll(region->granule);
+	int err = arena_init(&region->arena, region->size >> shift, shift);
+
+	if (!err)
+		return 0;
+	if (err == -EINVAL)
+		PyErr_SetString(PyExc_ValueError,
+				"more than 2**31 granules: take larger ones");
+	else
+		PyErr_NoMemory();
+	return -1;
+}
+
+/* The rest of each __init__: keywords, memory, arena. */
+int region_open(struct region *region, uint64_t size, uint64_t granule,
+		PyObject *kwargs)
+{
+	static char *names[] = { "backend", "path", "scatter", NULL };
+	struct memory_request request = { .size = size };
+	PyObject *none = PyTuple_New(0);
+	const char *backend = NULL;
+	int scatter = 0, err;
+	int ok = none && PyArg_ParseTupleAndKeywords(none, kwargs, "|$zzp:Region", names,
+						     &backend, &request.path, &scatter);
+
+	Py_XDECREF(none);
+	if (!ok || backend_from(backend, &request.backend))
+		return -1;
+	if (region->opened) {
+		PyErr_SetString(PyExc_RuntimeError, "it was opened before");
+		return -1;
+	}
+	region->size = size;
+	region->granule = granule;
+	request.flags = scatter ? BUDDY_ALLOC_SCATTER : 0;
+	if (arena_over(region))
+		return -1;
+	Py_BEGIN_ALLOW_THREADS
+	err = memory_open(region, &request);
+	Py_END_ALLOW_THREADS
+	if (err) {
+		arena_fini(&region->arena);
+		return raise_open(err, &request);
+	}
+	region->opened = true;
+	return 0;
+}
+
+static int region_init(PyObject *self, PyObject *args, PyObject *kwargs)
+{
+	PyObject *size_arg, *granule_arg = NULL, *rest;
+	uint64_t size, granule = 64;
+	int err;
+
+	if (!PyArg_ParseTuple(args, "O:Region", &size_arg) ||
+	    bytes_from(size_arg, "size", &size))
+		return -1;
+	rest = kwargs ? PyDict_Copy(kwargs) : PyDict_New();
+	if (!rest)
+		return -1;
+	granule_arg = PyDict_GetItemString(rest, "granule");
+	err = granule_arg ? bytes_from(granule_arg, "granule", &granule) : 0;
+	if (!err && granule & (granule - 1)) {
+		PyErr_SetString(PyExc_ValueError, "granule must be a power of two");
+		err = -1;
+	}
+	if (!err && granule_arg)
+		err = PyDict_DelItemString(rest, "granule");
+	if (!err) {
+		size = (size + granule - 1) & ~(granule - 1);
+		err = region_open((struct region *)self, size, granule, rest);
+	}
+	Py_DECREF(rest);
+	return err;
+}
+
+/*
+ * Closing
+ */
+
+static int close_region(struct region *region)
+{
+	int err = arena_close(&region->arena);
+
+	if (err == -ESHUTDOWN)
+		return 0;
+	if (err) {
+		raise_errno(err, NULL);
+		return -1;
+	}
+	Py_BEGIN_ALLOW_THREADS
+	memory_close(region);
+	Py_END_ALLOW_THREADS
+	arena_fini(&region->arena);
+	return 0;
+}
+
+static PyObject *region_close(PyObject *self, PyObject *unused)
+{
+	(void)unused;
+	if (close_region((struct region *)self))
+		return NULL;
+	Py_RETURN_NONE;
+}
+
+static PyObject *region_enter(PyObject *self, PyObject *unused)
+{
+	int err = arena_check(&((struct region *)self)->arena);
+
+	(void)unused;
+	return err ? raise_errno(err, NULL) : Py_NewRef(self);
+}
+
+/*
+ * What went wrong in the body matters more than the views that its frames still
+ * have: then the region is closed when they are gone.
+ */
+static PyObject *region_exit(PyObject *self, PyObject *args)
+{
+	PyObject *type = NULL;
+
+	if (!PyArg_UnpackTuple(args, "__exit__", 0, 3, &type, &type, &type))
+		return NULL;
+	if (close_region((struct region *)self)) {
+		if (!type || type == Py_None || !PyErr_ExceptionMatches(PyExc_BufferError))
+			return NULL;
+		PyErr_Clear();
+	}
+	Py_RETURN_NONE;
+}
+
+static void region_dealloc(PyObject *self)
+{
+	struct region *region = (struct region *)self;
+	PyTypeObject *type = Py_TYPE(self);
+	freefunc release = (freefunc)PyType_GetSlot(type, Py_tp_free);
+
+	if (region->dev) {
+		if (arena_check(&region->arena) == -EPERM)
+			memory_forget(region);
+		else
+			memory_close(region);
+	}
+	arena_fini(&region->arena);
+	release(self);
+	Py_DECREF(type);
+}
+
+/*
+ * The newer calls
+ */
+
+static int align_from(struct region *region, PyObject *object, uint64_t *align)
+{
+	if (bytes_from(object, "align", align))
+		return -1;
+	if (*align & (*align - 1))
+		PyErr_SetString(PyExc_ValueError, "align must be a power of two");
+	else if (*align > region->align)
+		PyErr_Format(PyExc_ValueError,
+			     "align is above the %llu that this region has",
+			     (unsigned long long)region->align);
+	else
+		return 0;
+	return -1;
+}
+
+/* Pinned meanwhile: the region must not be closed under memset(). */
+static int clear_block(struct region *region, const struct arena_block *block)
+{
+	struct arena_block pinned;
+	int err = arena_pin(&region->arena, block->handle, &pinned);
+
+	if (err)
+		return err;
+	Py_BEGIN_ALLOW_THREADS
+	memset(region->base + ((uint64_t)block->offset << region->arena.shift), 0,
+	       block->requested);
+	Py_END_ALLOW_THREADS
+	arena_unpin(&region->arena, block->handle);
+	return 0;
+}
+
+static PyObject *region_alloc(PyObject *self, PyObject *args, PyObject *kwargs)
+{
+	static char *names[] = { "size", "align", "zero", NULL };
+	struct region *region = (struct region *)self;
+	PyObject *size_arg, *align_arg = NULL, *result;
+	uint64_t bytes, align = 0;
+	struct arena_block block;
+	int zero = 0, err;
+
+	if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O|$Op:alloc", names, &size_arg,
+					 &align_arg, &zero) ||
+	    bytes_from(size_arg, "size", &bytes))
+		return NULL;
+	if (align_arg && align_arg != Py_None && align_from(region, align_arg, &align))
+		return NULL;
+	err = arena_alloc_exact(&region->arena, bytes, align, &block);
+	if (err == -ENOMEM)
+		return raise_no_memory(region, bytes);
+	if (!err && zero)
+		err = clear_block(region, &block);
+	if (err)
+		return raise_errno(err, NULL);
+	result = block_new(region, block.handle, true);
+	if (!result)
+		arena_free(&region->arena, block.handle);
+	return result;
+}
+
+static PyObject *region_block(PyObject *self, PyObject *key)
+{
+	struct region *region = (struct region *)self;
+	struct arena_block block;
+	uint64_t handle;
+	int err;
+
+	if (handle_from(key, &handle))
+		return NULL;
+	err = arena_find(&region->arena, handle, &block);
+	return err ? raise_errno(err, key) : block_new(region, handle, false);
+}
+
+static PyObject *region_free(PyObject *self, PyObject *key)
+{
+	uint64_t handle;
+	int err;
+
+	if (handle_from(key, &handle))
+		return NULL;
+	err = arena_free(&((struct region *)self)->arena, handle);
+	if (err)
+		return raise_errno(err, key);
+	Py_RETURN_NONE;
+}
+
+static PyObject *region_verify(PyObject *self, PyObject *unused)
+{
+	const char *broken = arena_verify(&((struct region *)self)->arena);
+
+	(void)unused;
+	return broken ? PyUnicode_FromString(broken) : Py_NewRef(Py_None);
+}
+
+/*
+ * What it is
+ */
+
+static PyObject *get_closed(PyObject *self, void *unused)
+{
+	(void)unused;
+	return PyBool_FromLong(arena_check(&((struct region *)self)->arena) ==
+			       -ESHUTDOWN);
+}
+
+static PyObject *get_backend(PyObject *self, void *unused)
+{
+	struct region *region = (struct region *)self;
+
+	(void)unused;
+	return region->dev ? PyUnicode_FromString(buddy_dev_backend(region->dev)) :
+			     Py_NewRef(Py_None);
+}
+
+static PyObject *get_address(PyObject *self, void *unused)
+{
+	struct region *region = (struct region *)self;
+
+	(void)unused;
+	return region->base ? PyLong_FromVoidPtr(region->base) :
+			      raise_errno(-ESHUTDOWN, NULL);
+}
+
+static PyObject *get_feature(PyObject *self, void *bit)
+{
+	return PyBool_FromLong((((struct region *)self)->features &
+				(uint64_t)(uintptr_t)bit) != 0);
+}
+
+static PyObject *region_repr(PyObject *self)
+{
+	struct region *region = (struct region *)self;
+	struct arena_view v;
+
+	if (!region->dev)
+		return PyUnicode_FromString("<region, closed>");
+	arena_look(&region->arena, &v);
+	return PyUnicode_FromFormat("<region of %llu bytes, %s, %llu free, %llu blocks>",
+				    (unsigned long long)region->size,
+				    buddy_dev_backend(region->dev),
+				    (unsigned long long)v.free << region->arena.shift,
+				    (unsigned long long)(v.count - v.gone));
+}
+
+static PyGetSetDef region_getset[] = {
+	{ "closed", get_closed, NULL, "no call succeeds any more", NULL },
+	{ "backend", get_backend, NULL, "'device' or 'process'; None once closed", NULL },
+	{ "address", get_address, NULL, "of its first byte in this process", NULL },
+	{ "contiguous", get_feature, NULL, "the device's blocks are one physical range",
+	  (void *)BUDDY_FEATURE_CONTIGUOUS },
+	{ "huge", get_feature, NULL, "the device's blocks are mapped by 2 MiB pages",
+	  (void *)BUDDY_FEATURE_HUGE },
+	{ 0 },
+};
+
+static PyMemberDef region_members[] = {
+	{ "size", T_ULONGLONG, offsetof(struct region, size), READONLY, "bytes" },
+	{ "granule", T_ULONGLONG, offsetof(struct region, granule), READONLY,
+	  "lengths are rounded up to a multiple of it" },
+	{ "alignment", T_ULONGLONG, offsetof(struct region, align), READONLY,
+	  "the largest align that alloc() can give" },
+	{ 0 },
+};
+
+#define WITH_KEYWORDS(function) ((PyCFunction)(void (*)(void))(function))
+
+static PyMethodDef region_methods[] = {
+	{ "alloc", WITH_KEYWORDS(region_alloc), METH_VARARGS | METH_KEYWORDS,
+	  "alloc(size, *, align=None, zero=False) -> Block; MemoryError" },
+	{ "block", region_block, METH_O, "block(handle) -> Block; KeyError" },
+	{ "free", region_free, METH_O, "free(handle); KeyError, BufferError" },
+	{ "get_statistics", region_statistics, METH_NOARGS, "get_statistics() -> dict" },
+	{ "reset_statistics", region_reset, METH_NOARGS, "counters and times are 0" },
+	{ "share", WITH_KEYWORDS(region_share), METH_VARARGS | METH_KEYWORDS,
+	  "share(*, read_only=False) -> descriptor of all of it, for other processes" },
+	{ "close", region_close, METH_NOARGS, "give all of it back; BufferError" },
+	{ "__enter__", region_enter, METH_NOARGS, NULL },
+	{ "__exit__", region_exit, METH_VARARGS, NULL },
+	{ "_verify", region_verify, METH_NOARGS, "None, or what is broken; for tests" },
+	{ 0 },
+};
+
+static PyType_Slot region_slots[] = {
+	{ Py_tp_doc, "Region(size, *, granule=64, backend=None, path=None, scatter=False)" },
+	{ Py_tp_init, region_init },
+	{ Py_tp_dealloc, region_dealloc },
+	{ Py_tp_repr, region_repr },
+	{ Py_tp_methods, region_methods },
+	{ Py_tp_getset, region_getset },
+	{ Py_tp_members, region_members },
+	{ 0 },
+};
+
+static PyType_Spec region_spec = {
+	.name = "buddy_mem.Region",
+	.basicsize = sizeof(struct region),
+	.flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE,
+	.slots = region_slots,
+};
+
+int region_add(PyObject *module)
+{
+	region_type = (PyTypeObject *)PyType_FromSpec(&region_spec);
+	return region_type ? PyModule_AddObjectRef(module, "Region",
+						   (PyObject *)region_type) : -1;
+}

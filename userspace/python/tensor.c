@@ -1,0 +1,254 @@
+// SPDX-License-Identifier: MIT
+/*
+ * tensor.c - DLPack, both ways: Arrays for others, and Arrays of what others have.
+ *
+ * A capsule that nobody took calls our deleter from its destructor; one that was taken
+ * calls it from wherever its taker ends, so the deleter takes the interpreter's lock.
+ */
+#include <stdlib.h>
+
+#include "types.h"
+
+#define LEGACY		"dltensor"
+#define VERSIONED	"dltensor_versioned"
+
+/*
+ * For others
+ */
+
+/* Both kinds of struct, and the numbers they point to. */
+struct export {
+	union {
+		struct dl_legacy legacy;
+		struct dl_versioned versioned;
+	};
+	PyObject *array;
+	int64_t numbers[];
+};
+
+static void export_end(struct export *export)
+{
+	if (Py_IsInitialized()) {
+		PyGILState_STATE state = PyGILState_Ensure();
+
+		Py_DECREF(export->array);
+		PyGILState_Release(state);
+	}
+	free(export);
+}
+
+static void delete_legacy(struct dl_legacy *self)
+{
+	export_end(self->manager);
+}
+
+static void delete_versioned(struct dl_versioned *self)
+{
+	export_end(self->manager);
+}
+
+static void capsule_end(PyObject *capsule)
+{
+	void *p;
+
+	/* under another name it was taken */
+	if (PyCapsule_IsValid(capsule, LEGACY)) {
+		p = PyCapsule_GetPointer(capsule, LEGACY);
+		((struct dl_legacy *)p)->deleter(p);
+	} else if (PyCapsule_IsValid(capsule, VERSIONED)) {
+		p = PyCapsule_GetPointer(capsule, VERSIONED);
+		((struct dl_versioned *)p)->deleter(p);
+	}
+}
+
+static int fill_tensor(struct array *array, struct dl_tensor *tensor, int64_t *numbers)
+{
+	int size = array->dtype->bits / 8;
+
+	*tensor = (struct dl_tensor){
+		.data = array->data,
+		.device = { DL_CPU, 0 },
+		.ndim = array->ndim,
+		.dtype = { array->dtype->code, array->dtype->bits, 1 },
+		.shape = numbers,
+		.strides = numbers + array->ndim,
+	};
+	for (int i = 0; i < array->ndim; i++) {
+		if (array->strides[i] % size) {
+			PyErr_SetString(PyExc_BufferError,
+					"strides are no multiples of the element's size");
+			return -1;
+		}
+		tensor->shape[i] = array->shape[i];
+		tensor->strides[i] = array->strides[i] / size;
+	}
+	return 0;
+}
+
+static PyObject *export_new(struct array *array, bool versioned)
+{
+	struct export *export = calloc(1, sizeof(*export) +
+					  (size_t)array->ndim * 2 * sizeof(int64_t));
+	PyObject *capsule;
+
+	if (!export)
+		return PyErr_NoMemory();
+	if (fill_tensor(array, versioned ? &export->versioned.tensor :
+					   &export->legacy.tensor, export->numbers)) {
+		free(export);
+		return NULL;
+	}
+	if (versioned) {
+		export->versioned.version.major = 1;
+		export->versioned.manager = export;
+		export->versioned.deleter = delete_versioned;
+		export->versioned.flags = array->read_only ? DL_READ_ONLY : 0;
+	} else {
+		export->legacy.manager = export;
+		export->legacy.deleter = delete_legacy;
+	}
+	export->array = Py_NewRef((PyObject *)array);
+	capsule = PyCapsule_New(export, versioned ? VERSIONED : LEGACY, capsule_end);
+	if (!capsule)
+		export_end(export);
+	return capsule;
+}
+
+static PyObject *refuse(const char *text)
+{
+	PyErr_SetString(PyExc_BufferError, text);
+	return NULL;
+}
+
+/* __dlpack__(*, stream=None, max_version=None, dl_device=None, copy=None) */
+PyObject *array_to_dlpack(PyObject *self, PyObject *args, PyObject *kwargs)
+{
+	static char *names[] = { "stream", "max_version", "dl_device", "copy", NULL };
+	PyObject *stream = Py_None, *version = Py_None, *device = Py_None;
+	PyObject *copy = Py_None;
+	struct array *array = (struct array *)self;
+	long major = 0, minor = 0, type = DL_CPU, id = 0;
+
+	if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|$OOOO:__dlpack__", names,
+					 &stream, &version, &device, &copy))
+		return NULL;
+	if (version != Py_None && !PyArg_Parse(version, "(ll)", &major, &minor))
+		return NULL;
+	if (device != Py_None && !PyArg_Parse(device, "(ll)", &type, &id))
+		return NULL;
+	if (stream != Py_None)
+		return refuse("memory of the host has no streams");
+	if (type != DL_CPU || id)
+		return refuse("memory of the host, device (1, 0), alone");
+	if (copy == Py_True)
+		return refuse("copy=True is not supported: copy what you get");
+	if (array->read_only && major < 1)
+		return refuse("read-only, which DLPack can say from version 1.0 on");
+	return export_new(array, major >= 1);
+}
+
+PyObject *array_dlpack_device(PyObject *self, PyObject *unused)
+{
+	(void)self;
+	(void)unused;
+	return Py_BuildValue("(ii)", DL_CPU, 0);
+}
+
+/*
+ * Of others
+ */
+
+void array_drop_foreign(struct array *array)
+{
+	struct dl_legacy *legacy = array->foreign;
+	struct dl_versioned *versioned = array->foreign;
+
+	if (array->keeper == KEEPER_LEGACY && legacy->deleter)
+		legacy->deleter(legacy);
+	else if (array->keeper == KEEPER_VERSIONED && versioned->deleter)
+		versioned->deleter(versioned);
+	array->foreign = NULL;
+}
+
+static struct array *array_of_tensor(const struct dl_tensor *tensor)
+{
+	const struct dtype *dtype = dtype_coded(tensor->dtype);
+	struct array *array;
+
+	if (tensor->device.type != DL_CPU && tensor->device.type != DL_CUDA_HOST) {
+		refuse("it is not in memory of the host");
+		return NULL;
+	}
+	if (!dtype || tensor->ndim < 0 || tensor->ndim > 64) {
+		refuse("a kind of numbers, or of dimensions, that is unknown here");
+		return NULL;
+	}
+	array = array_alloc(dtype, tensor->ndim);
+	if (!array)
+		return NULL;
+	array->data = (char *)tensor->data + tensor->byte_offset;
+	for (int i = 0; i < tensor->ndim; i++)
+		array->shape[i] = (Py_ssize_t)tensor->shape[i];
+	if (!tensor->strides) {
+		array_set_dense(array);
+		return array;
+	}
+	for (int i = 0; i < tensor->ndim; i++)
+		array->strides[i] = (Py_ssize_t)tensor->strides[i] * (dtype->bits / 8);
+	return array;
+}
+
+static PyObject *take(PyObject *capsule)
+{
+	bool versioned = PyCapsule_IsValid(capsule, VERSIONED);
+	void *p = PyCapsule_GetPointer(capsule, versioned ? VERSIONED : LEGACY);
+	struct dl_versioned *v = p;
+	struct array *array;
+
+	if (!p)
+		return NULL;
+	if (versioned && v->version.major != 1)
+		return refuse("a DLPack of a version that is unknown here");
+	array = array_of_tensor(versioned ? &v->tensor : &((struct dl_legacy *)p)->tensor);
+	if (!array)
+		return NULL;
+	if (PyCapsule_SetName(capsule, versioned ? "used_" VERSIONED : "used_" LEGACY)) {
+		Py_DECREF((PyObject *)array);
+		return NULL;
+	}
+	array->keeper = versioned ? KEEPER_VERSIONED : KEEPER_LEGACY;
+	array->foreign = p;
+	array->read_only = versioned && v->flags & DL_READ_ONLY;
+	return (PyObject *)array;
+}
+
+/* The newer call first; who does not know max_version raises TypeError. */
+static PyObject *capsule_of(PyObject *object)
+{
+	PyObject *method = PyObject_GetAttrString(object, "__dlpack__");
+	PyObject *none = method ? PyTuple_New(0) : NULL;
+	PyObject *keywords = none ? Py_BuildValue("{s:(ii)}", "max_version", 1, 0) : NULL;
+	PyObject *capsule = keywords ? PyObject_Call(method, none, keywords) : NULL;
+
+	if (keywords && !capsule && PyErr_ExceptionMatches(PyExc_TypeError)) {
+		PyErr_Clear();
+		capsule = PyObject_CallNoArgs(method);
+	}
+	Py_XDECREF(keywords);
+	Py_XDECREF(none);
+	Py_XDECREF(method);
+	return capsule;
+}
+
+PyObject *from_dlpack(PyObject *module, PyObject *object)
+{
+	PyObject *capsule, *array;
+
+	(void)module;
+	capsule = PyCapsule_CheckExact(object) ? Py_NewRef(object) : capsule_of(object);
+	if (!capsule)
+		return NULL;
+	array = take(capsule);
+	Py_DECREF(capsule);
+	return array;
+}

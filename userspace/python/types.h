@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * types.h - the types of buddy_mem._core, and what their files share.
+ *
+ *   Region          memory of a device, mapped, and an arena over it (region.c)
+ *   BuddyAllocator  a Region with the calls of the original (allocator.c)
+ *   Block           a handle of a Region in the newer calls (block.c)
+ *   Array           typed bytes; each is one pin of its block (array.c)
+ *
+ * References: Block and Array keep their Region, never the other way round. All
+ * that can reach the bytes (memoryview, ndarray, tensor, DLPack capsule) keeps an
+ * Array. So bytes are given to somebody else only when nothing of Python reaches
+ * them any more.
+ *
+ * Locking: an object is guarded by the interpreter's lock, its arena by the arena's
+ * own. No call of Python is made while an arena is locked.
+ */
+#ifndef BUDDY_PYTHON_TYPES_H
+#define BUDDY_PYTHON_TYPES_H
+
+/* One binary for 3.11 and all that follow; a free-threaded one has no stable ABI. */
+#if !defined(Py_GIL_DISABLED) && !defined(Py_LIMITED_API)
+#define Py_LIMITED_API 0x030b0000
+#endif
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+#include <structmember.h>
+
+#include <buddy_mem.h>
+
+#include "arena.h"
+#include "dlpack.h"
+
+/* Made once, at import; the interpreter never unloads them. */
+extern PyTypeObject *region_type, *allocator_type, *block_type, *array_type;
+
+struct region {
+	PyObject_HEAD
+	struct arena arena;
+	struct buddy_dev *dev;
+	struct buddy_block *block;
+	char *base;		/* address of the arena's granule 0 */
+	uint64_t size;		/* bytes of the arena */
+	uint64_t granule;
+	uint64_t align;		/* the base is a multiple of it; a power of two */
+	uint64_t features;	/* BUDDY_FEATURE_* */
+	bool opened;		/* once open; for ever true */
+};
+
+struct block {
+	PyObject_HEAD
+	struct region *region;
+	uint64_t handle;
+	bool owner;		/* its end is the end of the handle */
+};
+
+struct dtype {
+	const char *name;
+	const char *format;	/* of the buffer protocol; NULL: it has none */
+	const char *typestr;	/* of __array_interface__ */
+	uint8_t code, bits;	/* of DLPack */
+};
+
+/* What an array does when it ends. */
+enum keeper {
+	KEEPER_PIN,		/* of @region, @handle */
+	KEEPER_LEGACY,		/* a DLPack of others, in @foreign */
+	KEEPER_VERSIONED,
+	KEEPER_MAPPING,		/* munmap(@data, @handle) */
+};
+
+struct array {
+	PyObject_HEAD
+	enum keeper keeper;
+	struct region *region;
+	uint64_t handle;
+	void *foreign;
+	char *data;
+	const struct dtype *dtype;
+	bool read_only;
+	int ndim;
+	Py_ssize_t *shape;	/* 2 * ndim numbers in one piece: shape, strides */
+	Py_ssize_t *strides;	/* bytes */
+};
+
+/* region.c */
+int region_add(PyObject *module);
+int region_open(struct region *region, uint64_t size, uint64_t granule,
+		PyObject *kwargs);
+
+/* memory.c: where a region's bytes come from, without Python */
+struct memory_request {
+	uint64_t size;
+	enum buddy_backend backend;
+	const char *path;	/* or NULL */
+	uint32_t flags;
+	struct buddy_alloc reply;	/* of the device, with -ENOMEM */
+};
+int memory_open(struct region *region, struct memory_request *request);
+void memory_close(struct region *region);
+void memory_forget(struct region *region);
+
+/* statistics.c */
+PyObject *region_statistics(PyObject *self, PyObject *unused);
+PyObject *region_reset(PyObject *self, PyObject *unused);
+
+/* allocator.c, block.c, array.c */
+int allocator_add(PyObject *module);
+int block_add(PyObject *module);
+int array_add(PyObject *module);
+PyObject *block_new(struct region *region, uint64_t handle, bool owner);
+
+/* array.c: all return a new reference or NULL */
+struct array *array_alloc(const struct dtype *dtype, int ndim);
+void array_set_dense(struct array *array);
+PyObject *array_of_pin(struct region *region, const struct arena_block *block);
+PyObject *array_of_request(struct region *region, const struct arena_block *block,
+			   PyObject *args, PyObject *kwargs);
+int array_buffer(PyObject *self, Py_buffer *view, int flags);
+Py_ssize_t array_count(const struct array *array);
+
+/* dtype.c */
+const struct dtype *dtype_named(const char *name);
+const struct dtype *dtype_coded(struct dl_data_type type);
+const struct dtype *dtype_of(PyObject *object);
+
+/* tensor.c: DLPack */
+PyObject *array_to_dlpack(PyObject *self, PyObject *args, PyObject *kwargs);
+PyObject *array_dlpack_device(PyObject *self, PyObject *unused);
+PyObject *from_dlpack(PyObject *module, PyObject *object);
+void array_drop_foreign(struct array *array);
+
+/* share.c */
+PyObject *region_share(PyObject *self, PyObject *args, PyObject *kwargs);
+PyObject *open_shared(PyObject *module, PyObject *args, PyObject *kwargs);
+
+/* errors.c */
+PyObject *raise_errno(int error, PyObject *key);
+PyObject *raise_no_memory(struct region *region, uint64_t bytes);
+int handle_from(PyObject *object, uint64_t *handle);
+int bytes_from(PyObject *object, const char *what, uint64_t *bytes);
+
+#endif /* BUDDY_PYTHON_TYPES_H */

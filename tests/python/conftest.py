@@ -73,6 +73,9 @@ class Tap:
             self.line("not ok" if report.failed else "ok", report)
 
 
+@pytest.hookimpl(trylast=True)
 def pytest_configure(config):
     if config.getoption("--tap"):
+        # TAP is all that is printed; the options of the usual reporter stay
+        config.pluginmanager.unregister(name="terminalreporter")
         config.pluginmanager.register(Tap(), "buddy-tap")

@@ -1,0 +1,370 @@
+# SPDX-License-Identifier: MIT
+"""Threads, fork(), leaks, and random calls against a model."""
+import gc
+import os
+import random
+import resource
+import subprocess
+import sys
+import threading
+import time
+import traceback
+
+import pytest
+
+import buddy_mem
+from buddy_mem import BuddyAllocator, Region
+from conftest import TOP
+
+MIB = 1 << 20
+
+
+def in_child(run):
+    """The exit status of a forked child that runs `run`."""
+    pid = os.fork()
+    if pid == 0:
+        status = 1
+        try:
+            run()
+            status = 0
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(status)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+def test_fork_refuses(allocator):
+    handle, _ = allocator.allocate(4096)
+    block = allocator.alloc(64)
+    view = memoryview(block)
+    view[:] = b"p" * 64
+
+    def child():
+        calls = [lambda: allocator.allocate(1), lambda: allocator.allocate(0),
+                 lambda: allocator.deallocate(handle), lambda: allocator.release(handle),
+                 lambda: allocator.is_valid_handle(handle), lambda: allocator.alloc(1),
+                 lambda: allocator.free(handle), lambda: allocator.block(handle),
+                 allocator.get_statistics, allocator.reset_statistics, allocator.close,
+                 allocator.share, block.free, block.release, block.view,
+                 lambda: memoryview(block)]
+        for call in calls:
+            with pytest.raises(PermissionError, match="fork"):
+                call()
+        assert bytes(view) == b"p" * 64
+
+    assert in_child(child) == 0
+    assert allocator.deallocate(handle)
+    view.release()
+    block.free()
+
+
+def test_fork_then_drop_everything_in_the_child(allocator):
+    blocks = [allocator.alloc(1000) for _ in range(10)]
+    views = [memoryview(block) for block in blocks]
+    for view in views:
+        view[:] = b"p" * 1000
+
+    def child():
+        nonlocal allocator, blocks, views
+        for view in views:
+            view.release()
+        del view, views, blocks, allocator
+        gc.collect()
+
+    assert in_child(child) == 0
+    assert all(bytes(view) == b"p" * 1000 for view in views)
+    assert allocator.get_statistics()["blocks"] == 10
+    more = allocator.allocate(1000)
+    assert more and allocator.deallocate(more[0])
+
+
+def test_fork_and_a_normal_exit():
+    """Its interpreter is torn down with all that it inherited."""
+    code = """
+import os, sys
+sys.path.insert(0, sys.argv[1])
+import buddy_mem
+allocator = buddy_mem.BuddyAllocator(1 << 20, 64)
+block = allocator.alloc(64)
+view = memoryview(block)
+view[:] = b"p" * 64
+pid = os.fork()
+if pid:
+    assert os.waitpid(pid, 0)[1] == 0
+    assert bytes(view) == b"p" * 64 and allocator._verify() is None
+    handle, _ = allocator.allocate(64)
+    assert allocator.deallocate(handle)
+"""
+    done = subprocess.run([sys.executable, "-c", code, TOP / "userspace/python"],
+                          capture_output=True, text=True, timeout=300)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_fork_and_a_region_of_its_own(allocator):
+    def child():
+        with BuddyAllocator(MIB, 64) as mine:
+            handle, _ = mine.allocate(64)
+            assert mine.deallocate(handle)
+
+    assert in_child(child) == 0
+
+
+def test_fork_amid_threads(allocator):
+    """No child finds a lock that nobody opens."""
+    stop = threading.Event()
+
+    def work():
+        while not stop.is_set():
+            allocator.deallocate(allocator.allocate(64)[0])
+
+    def child():
+        with pytest.raises(PermissionError):
+            allocator.allocate(64)
+        with BuddyAllocator(MIB, 64) as mine:
+            assert mine.allocate(64)
+
+    threads = [threading.Thread(target=work) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    try:
+        statuses = [in_child(child) for _ in range(20)]
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+    assert statuses == [0] * 20
+
+
+def fill(allocator, index, failures):
+    """Blocks that no other thread may write to."""
+    rng = random.Random(index)
+    mine = []
+    for step in range(1500):
+        if mine and (len(mine) > 20 or rng.random() < 0.5):
+            handle, view, mark = mine.pop(rng.randrange(len(mine)))
+            if bytes(view) != bytes([mark]) * len(view):
+                failures.append("somebody wrote to a block of mine")
+            view.release()
+            if not allocator.deallocate(handle):
+                failures.append("a handle of mine was gone")
+            continue
+        allocated = allocator.allocate(rng.randrange(1, 5000))
+        if allocated:
+            view = memoryview(allocator.block(allocated[0]))
+            mark = (index * 37 + step) % 256
+            view[:] = bytes([mark]) * len(view)
+            mine.append((allocated[0], view, mark))
+    for handle, view, _ in mine:
+        view.release()
+        if not allocator.deallocate(handle):
+            failures.append("a handle of mine was gone at the end")
+
+
+def test_threads(allocator):
+    failures, before = [], sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        threads = [threading.Thread(target=fill, args=(allocator, i, failures))
+                   for i in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(before)
+    assert failures == []
+    stats = allocator.get_statistics()
+    assert (stats["used"], stats["blocks"], stats["views"]) == (0, 0, 0)
+    assert stats["allocations"] == stats["deallocations"] > 0
+
+
+def test_close_amid_threads():
+    """Others get ValueError, from one moment on, and nothing worse."""
+    for _ in range(10):
+        allocator = BuddyAllocator(MIB, 64)
+        wrong = []
+
+        def work():
+            try:
+                while True:
+                    allocator.deallocate(allocator.allocate(64)[0])
+            except ValueError:
+                pass
+            except BaseException as error:
+                wrong.append(error)
+
+        threads = [threading.Thread(target=work) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        time.sleep(0.01)
+        allocator.close()
+        for thread in threads:
+            thread.join()
+        assert wrong == []
+
+
+def resident():
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * resource.getpagesize()
+
+
+def grows(run, times):
+    """Bytes of resident memory more after many runs: the least of three rounds, as the
+    interpreter takes more now and then, and a leak shows in each."""
+    least = None
+    for _ in range(3):
+        gc.collect()
+        before = resident()
+        for _ in range(times):
+            run()
+        gc.collect()
+        growth = resident() - before
+        least = growth if least is None else min(least, growth)
+        if least <= 0:
+            break
+    return least
+
+
+def leak_cases():
+    allocator = BuddyAllocator(MIB, 64)
+    region = Region(MIB)
+
+    def pair():
+        allocator.deallocate(allocator.allocate(1000)[0])
+
+    def block():
+        with region.alloc(100) as made, memoryview(made) as view:
+            view[0] = 1
+
+    def view():
+        buddy_mem.from_dlpack(region.alloc(96).view("float32", (4, 6)))
+
+    def capsules():
+        made = region.alloc(64)
+        made.__dlpack__()
+        made.__dlpack__(max_version=(1, 0))
+
+    def interface():
+        made = region.alloc(64).view()
+        made.__array_interface__, made.shape, made.strides, made.dtype, repr(made)
+
+    def failures():
+        for call in (lambda: region.alloc(2 * MIB), lambda: region.free(0),
+                     lambda: region.alloc(64).view("uint8", 65),
+                     lambda: region.alloc(64).view("nothing"),
+                     lambda: allocator.allocate("x")):
+            try:
+                call()
+            except (MemoryError, KeyError, ValueError, TypeError):
+                pass
+
+    return [pair, block, view, capsules, interface, failures, allocator.get_statistics]
+
+
+@pytest.mark.parametrize("case", leak_cases(), ids=lambda case: case.__name__)
+def test_no_leak(case):
+    assert grows(case, 100_000 if case.__name__ == "pair" else 10_000) < 64 << 10
+
+
+def test_no_leak_of_regions():
+    def run():
+        with Region(64 << 10) as region:
+            region.alloc(64).free()
+        BuddyAllocator(64 << 10)
+        try:
+            Region(64 << 10, backend="device", path="/dev/null")
+        except OSError:
+            pass
+
+    descriptors = len(os.listdir("/proc/self/fd"))
+    assert grows(run, 500) < 64 << 10
+    assert len(os.listdir("/proc/self/fd")) == descriptors
+
+
+class Model:
+    """What an allocator of 64 KiB must answer, by a list of its granules."""
+
+    def __init__(self, seed):
+        self.rng = random.Random(seed)
+        self.allocator = BuddyAllocator(64 << 10, 64)
+        self.base = self.allocator.address
+        self.live, self.kept, self.owner = {}, [], [None] * 1024
+
+    def free_range(self, granules):
+        return any(not any(self.owner[i:i + granules])
+                   for i in range(0, 1024, granules))
+
+    def allocate(self):
+        size = int(2 ** self.rng.uniform(0, 16.5))
+        granules = 1 << max(0, (size - 1).bit_length() - 6)
+        possible = granules <= 1024 and self.free_range(granules)
+        result = self.allocator.allocate(size)
+        assert (result is not None) == possible, size
+        if result:
+            handle, address = result
+            first = (address - self.base) // 64
+            assert first % granules == 0
+            assert not any(self.owner[first:first + granules])
+            self.owner[first:first + granules] = [handle] * granules
+            self.live[handle] = (first, granules, [])
+
+    def give_back(self, first, granules):
+        self.owner[first:first + granules] = [None] * granules
+
+    def deallocate(self):
+        handle = self.rng.choice([0, 10_000_000, *self.live])
+        if handle in self.live and self.live[handle][2]:
+            with pytest.raises(BufferError):
+                self.allocator.deallocate(handle)
+            return
+        assert self.allocator.deallocate(handle) == (handle in self.live)
+        if handle in self.live:
+            self.give_back(*self.live.pop(handle)[:2])
+
+    def view(self):
+        if self.live:
+            handle = self.rng.choice(list(self.live))
+            self.live[handle][2].append(memoryview(self.allocator.block(handle)))
+
+    def end_view(self):
+        pinned = [block for block in self.live.values() if block[2]] + self.kept
+        if not pinned:
+            return
+        block = self.rng.choice(pinned)
+        block[2].pop().release()
+        if not block[2] and block in self.kept:
+            self.kept.remove(block)
+            self.give_back(*block[:2])
+
+    def release(self):
+        if not self.live:
+            return
+        handle = self.rng.choice(list(self.live))
+        assert self.allocator.release(handle) is True
+        block = self.live.pop(handle)
+        if block[2]:
+            self.kept.append(block)
+        else:
+            self.give_back(*block[:2])
+
+    def check(self):
+        stats = self.allocator.get_statistics()
+        assert stats["free"] == 64 * self.owner.count(None)
+        assert stats["blocks"] == len(self.live)
+        assert stats["blocks_kept_by_views"] == len(self.kept)
+        assert self.allocator._verify() is None
+
+    def run(self, steps):
+        calls = [self.allocate] * 6 + [self.deallocate] * 3 + \
+            [self.view, self.view, self.end_view, self.end_view, self.release]
+        for step in range(steps):
+            self.rng.choice(calls)()
+            if step % 50 == 0:
+                self.check()
+        self.check()
+
+
+@pytest.mark.parametrize("seed", [1, 2, time.time_ns() % 1_000_000])
+def test_random_calls_against_a_model(seed):
+    Model(seed).run(4000)

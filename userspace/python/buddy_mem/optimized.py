@@ -1,0 +1,164 @@
+# SPDX-License-Identifier: MIT
+"""OptimizedBuddyAllocator: block lengths and alignments after the machine.
+
+The original rounds each length to a power of two, whatever the machine. Here a length
+is rounded up to what the hardware moves at once, and what the power of two has beyond
+that stays free for others:
+
+    class            from                   multiple of          start
+    line             1                      cache line           cache line
+    coalesced        one access of a warp   cache line           one access of a warp
+    direct I/O       page or disk unit      the larger of both   the same
+    optimal I/O      optimal I/O length     as direct I/O        optimal I/O length
+    huge             L3 and huge page       huge page            huge page
+
+A class whose hardware is not there is left out; so is one whose start the region cannot
+give, and one that is no power of two. Starts are at least natural: a block starts at a
+multiple of its length, rounded up to a power of two.
+"""
+import dataclasses
+
+from .hardware import PROFILES, Machine, detect
+from .tensors import PyTorchBuddyAllocator
+
+_WORD = 4  # bytes that each thread of a warp reads at once
+
+
+@dataclasses.dataclass(frozen=True)
+class SizeClass:
+    """Lengths of `start` bytes and more are rounded up to `quantum`."""
+
+    name: str
+    start: int
+    quantum: int
+    align: int
+    why: str
+
+
+def _is_pow2(number):
+    return number > 0 and number & (number - 1) == 0
+
+
+def _wanted(machine):
+    """The classes that the machine asks for, in ascending order of start."""
+    line = machine.cache_line_size
+    access = machine.warp_size * _WORD
+    direct = max(machine.page_size, machine.nvme_page_size)
+    best = machine.nvme_optimal_io_size
+    huge = machine.huge_page_size
+    yield SizeClass("line", 0, line, line, "two blocks never share a cache line")
+    if access > line:
+        yield SizeClass("coalesced", access, line, access,
+                        f"{machine.warp_size} threads read {_WORD} bytes each in one access")
+    yield SizeClass("direct I/O", direct, direct, direct,
+                    "whole pages and disk blocks: O_DIRECT reads into it")
+    if best > direct:
+        yield SizeClass("optimal I/O", best, direct, best,
+                        "the disk's optimal transfers start on its own boundaries")
+    if huge > direct:
+        yield SizeClass("huge", max(huge, machine.l3_cache_size), huge, huge,
+                        "above the cache: whole huge pages, fewest TLB entries")
+
+
+def _plan(machine, granule, total, alignment):
+    """(classes, notes): what is used of _wanted(), and what became of the rest."""
+    used, notes = [], []
+    for wanted in _wanted(machine):
+        if not (_is_pow2(wanted.quantum) and _is_pow2(wanted.align)):
+            notes.append(f"{wanted.name}: left out, {wanted.align} is no power of two")
+        elif wanted.align > alignment:
+            notes.append(f"{wanted.name}: left out, this region starts at a multiple "
+                         f"of {alignment} only")
+        elif wanted.start > total:
+            notes.append(f"{wanted.name}: left out, the region is smaller")
+        else:
+            if used and wanted.start <= used[-1].start:
+                used.pop()  # the later class asks for more
+            used.append(dataclasses.replace(
+                wanted, quantum=max(wanted.quantum, granule),
+                start=wanted.start if used else 0))
+    return used, notes
+
+
+class OptimizedBuddyAllocator(PyTorchBuddyAllocator):
+    """A PyTorchBuddyAllocator with lengths and alignments after the machine.
+
+    profile: None for this machine, a name of PROFILES, or a Machine.
+    """
+
+    def __init__(self, total_size, min_block_size=256, device=None, *, profile=None,
+                 **keywords):
+        if profile is None:
+            machine = detect()
+        elif isinstance(profile, Machine):
+            machine = profile
+        elif profile in PROFILES:
+            machine = PROFILES[profile]
+        else:
+            raise ValueError(f"no profile {profile!r}: {', '.join(PROFILES)}, or a Machine")
+        line = machine.cache_line_size
+        least = min_block_size
+        # min_block_size itself is checked by BuddyAllocator.
+        if isinstance(least, int) and _is_pow2(least) and _is_pow2(line):
+            least = max(least, line)
+        super().__init__(total_size, least, device, **keywords)
+        self.machine = machine
+        self._asked_min = min_block_size
+        self.classes, self._notes = _plan(
+            machine, self.min_block_size, self.total_size, self.alignment)
+        self._set_classes(tuple((c.start, c.quantum, c.align) for c in self.classes))
+
+    def __getattr__(self, name):
+        """cache_line_size and the like, as the original has them: those of the machine."""
+        machine = self.__dict__.get("machine")
+        if machine is not None and name in machine.sources:
+            return getattr(machine, name)
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+    def get_hardware_optimized_params(self):
+        """The keys of the original, and some more; of this machine or its profile."""
+        params = dataclasses.asdict(self.machine)
+        del params["sources"], params["name"]
+        return params
+
+    def preallocate_common_sizes(self, sizes):
+        """Has the pages there that blocks of these sizes will lie in, if they are all
+        allocated next: the first use of each page is then no fault. Returns the bytes."""
+        handles, done = [], 0
+        try:
+            for size in sizes:
+                allocated = self.allocate(size)
+                if allocated is None:
+                    break
+                handles.append(allocated[0])
+                block = self.block(allocated[0])
+                block.populate()
+                done += block.capacity
+        finally:
+            for handle in reversed(handles):
+                self.deallocate(handle)
+        return done
+
+    def explain(self):
+        """A text: what was detected and where, and what that changed."""
+        machine = self.machine
+        lines = [f"machine: {machine.name}"]
+        for key, source in machine.sources.items():
+            lines.append(f"  {key:<21} {getattr(machine, key):>9}  {source}")
+        lines.append(f"region: {self.total_size} bytes of the {self.backend} backend, "
+                     f"starts at a multiple of {self.alignment}")
+        least = self.min_block_size
+        raised = "" if least == self._asked_min else \
+            f", raised from {self._asked_min} to a cache line"
+        lines.append(f"  min_block_size {least}{raised}")
+        lines.append("lengths, instead of powers of two:")
+        for c in self.classes:
+            lines.append(f"  from {c.start:>9}: a multiple of {c.quantum}, at a multiple "
+                         f"of {c.align} ({c.name}: {c.why})")
+        lines += [f"  {note}" for note in self._notes]
+        return "\n".join(lines)
+
+
+def create_default_allocator(device=None, **keywords):
+    """1 GiB with blocks of 256 bytes and more, as the original has it."""
+    return OptimizedBuddyAllocator(1 << 30, 256, device, **keywords)

@@ -101,8 +101,8 @@ def test_float32_by_default(tensors):
 @pytest.mark.parametrize("shape, dtype, error", [
     ((-1,), torch.float32, ValueError),
     ((2, -3), torch.float32, ValueError),
-    ((1.5,), torch.float32, AttributeError),
-    ("ab", torch.float32, AttributeError),
+    ((1.5,), torch.float32, TypeError),
+    ("ab", torch.float32, TypeError),
     (None, torch.float32, TypeError),
     ((2,), "float32", TypeError),
     ((2,), 3, TypeError),
@@ -115,7 +115,7 @@ def test_bad_arguments(tensors, shape, dtype, error):
 
 
 @pytest.mark.parametrize("strides, error", [
-    ((1,), ValueError), ((-1, 1), ValueError), ((1.0, 1), AttributeError),
+    ((1,), ValueError), ((-1, 1), ValueError), ((1.0, 1), TypeError),
 ])
 def test_bad_strides(tensors, strides, error):
     with pytest.raises(error):

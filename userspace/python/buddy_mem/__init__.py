@@ -24,6 +24,7 @@ from .tensors import PyTorchBuddyAllocator
 from .optimized import OptimizedBuddyAllocator, create_default_allocator
 
 __all__ = [
+    "__version__",
     "Array",
     "Block",
     "BuddyAllocator",

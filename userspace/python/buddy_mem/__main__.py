@@ -4,10 +4,13 @@
 Prints a line for each check, ok, FAILED or absent, then what was detected of the
 machine. Exit status: 0, or 1 where something failed.
 """
+from __future__ import annotations
+
 import argparse
 import os
 import platform
 import sys
+from typing import Callable
 
 import buddy_mem
 
@@ -19,7 +22,7 @@ class Absent(Exception):
     """What the check is about is not installed, or not loaded."""
 
 
-def _check(name, run):
+def _check(name: str, run: Callable[[], str]) -> None:
     global failed
     try:
         word, text = "ok", run()
@@ -31,7 +34,7 @@ def _check(name, run):
     print(f"{word:<7} {name}: {text}")
 
 
-def _device():
+def _device() -> str:
     node = os.environ.get("BUDDY_DEVICE", "/dev/buddy")
     if not os.path.exists(node):
         raise Absent(f"no {node}; `modprobe buddy_mem` makes it")
@@ -41,9 +44,12 @@ def _device():
         return f"{node}, {kind}, pages of {pages}"
 
 
-def _backend(backend):
+def _backend(backend: str | None) -> str:
     with buddy_mem.BuddyAllocator(_SIZE, 64, backend=backend) as allocator:
-        handle, address = allocator.allocate(1000)
+        allocated = allocator.allocate(1000)
+        if allocated is None:
+            raise RuntimeError("a block of 1000 bytes is too much")
+        handle, address = allocated
         block = allocator.block(handle)
         with memoryview(block) as view:
             view[:] = bytes(range(250)) * 4
@@ -57,7 +63,7 @@ def _backend(backend):
         return f"{allocator.backend}, {_SIZE >> 20} MiB at {address:#x}"
 
 
-def _numpy(backend):
+def _numpy(backend: str | None) -> str:
     try:
         import numpy
     except ImportError:
@@ -73,26 +79,29 @@ def _numpy(backend):
     return numpy.__version__
 
 
-def _torch(backend):
+def _torch(backend: str | None) -> str:
     try:
         import torch
     except ImportError:
         raise Absent("not installed") from None
     with buddy_mem.PyTorchBuddyAllocator(_SIZE, backend=backend) as allocator:
-        handle, tensor = allocator.allocate_tensor((10, 100), torch.float32)
+        allocated = allocator.allocate_tensor((10, 100), torch.float32)
+        if allocated is None:
+            raise RuntimeError("a tensor of 4000 bytes is too much")
+        handle, tensor = allocated
         tensor.fill_(1)
         if float(tensor.sum()) != 1000:
             raise RuntimeError("a tensor in a block does not add up")
         if tensor.data_ptr() != allocator.block(handle).address:
             raise RuntimeError("the tensor does not lie in its block")
         allocator.deallocate_tensor(handle)
-        del tensor
+        del tensor, allocated
         if allocator.get_statistics()["free"] != _SIZE:
             raise RuntimeError("the tensor's block did not come back")
     return torch.__version__
 
 
-def main():
+def main() -> int:
     parser = argparse.ArgumentParser(
         prog="python3 -m buddy_mem", description="Checks that buddy_mem works here."
     )

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
 from types import TracebackType
-from typing import Any, Sequence, SupportsIndex
+from typing import Any, Self, Sequence, SupportsIndex
 
 __version__: str
 
@@ -123,7 +123,7 @@ class Region:
     def share(self, *, read_only: bool = False) -> int: ...
     def close(self) -> None: ...
     def _verify(self) -> str | None: ...
-    def __enter__(self): ...
+    def __enter__(self) -> Self: ...
     def __exit__(
         self,
         type: type[BaseException] | None = ...,

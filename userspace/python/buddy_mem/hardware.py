@@ -4,9 +4,13 @@
 All is read from files of the kernel, with no program started and no library loaded.
 Each value has a source: the file that it was read in, or why it is an assumption.
 """
+from __future__ import annotations
+
 import dataclasses
 import glob
 import os
+
+Found = tuple[int, str]  # a value and its source
 
 _NVIDIA, _AMD = "0x10de", "0x1002"
 
@@ -26,7 +30,7 @@ class Machine:
     nvme_optimal_io_size: int
     warp_size: int  # threads
     gpu_compute_units: int
-    sources: dict = dataclasses.field(default_factory=dict, compare=False, repr=False)
+    sources: dict[str, str] = dataclasses.field(default_factory=dict, compare=False, repr=False)
 
 
 _LAPTOP = "the profile of the original's laptop"
@@ -53,7 +57,7 @@ PROFILES = {
 }
 
 
-def _text(path):
+def _text(path: str) -> str | None:
     try:
         with open(path, encoding="ascii", errors="replace") as file:
             return file.read().strip()
@@ -61,7 +65,7 @@ def _text(path):
         return None
 
 
-def _number(path):
+def _number(path: str) -> int | None:
     """Of a file like `64`, `6144K` or `0x10`; None where it is not there."""
     text = _text(path)
     try:
@@ -72,27 +76,27 @@ def _number(path):
         return None
 
 
-def _first(*candidates):
+def _first(*candidates: tuple[int | None, str]) -> Found:
     """The first (value, source) whose value is neither None nor 0."""
     for value, source in candidates:
         if value:
             return value, source
-    return candidates[-1]
+    return 0, candidates[-1][1]
 
 
 class _Reader:
     """Reads below `root`, so that tests can show it another machine."""
 
-    def __init__(self, root):
-        self.root = root
+    def __init__(self, root: str | os.PathLike[str]) -> None:
+        self.root = os.fspath(root)
 
-    def path(self, *parts):
+    def path(self, *parts: str) -> str:
         return os.path.join(self.root, *parts)
 
-    def files(self, pattern):
+    def files(self, pattern: str) -> list[str]:
         return sorted(glob.glob(self.path(pattern)))
 
-    def cpus(self):
+    def cpus(self) -> tuple[Found, Found]:
         found = self.files("sys/devices/system/cpu/cpu[0-9]*/topology")
         cores = {
             (_number(f"{t}/physical_package_id"), _number(f"{t}/core_id")) for t in found
@@ -103,7 +107,7 @@ class _Reader:
         number = os.cpu_count() or 1
         return (number, "assumed: threads"), (number, "os.cpu_count()")
 
-    def caches(self):
+    def caches(self) -> list[tuple[int, int, int, str]]:
         """[(level, line, size, file)] of the data caches of the first processor."""
         result = []
         for index in self.files("sys/devices/system/cpu/cpu0/cache/index*"):
@@ -112,7 +116,7 @@ class _Reader:
                 result.append((level, line or 0, _number(f"{index}/size") or 0, index))
         return result
 
-    def cache_line(self):
+    def cache_line(self) -> Found:
         caches = self.caches()
         found = max(((line, index) for _, line, _, index in caches), default=(0, ""))
         try:
@@ -125,7 +129,7 @@ class _Reader:
             (64, "assumed: nobody says"),
         )
 
-    def last_cache(self):
+    def last_cache(self) -> Found:
         """L3, or what is last where there is none."""
         caches = self.caches()
         if not caches:
@@ -133,7 +137,7 @@ class _Reader:
         level, _, size, index = max(caches)
         return size, f"{index}/size" + ("" if level == 3 else f" (the last is level {level})")
 
-    def huge_page(self):
+    def huge_page(self) -> Found:
         thp = self.path("sys/kernel/mm/transparent_hugepage/hpage_pmd_size")
         meminfo = self.path("proc/meminfo")
         size = None
@@ -144,7 +148,7 @@ class _Reader:
             (_number(thp), thp), (size, meminfo), (0, "the kernel has no huge pages")
         )
 
-    def nvme(self):
+    def nvme(self) -> tuple[Found, Found]:
         """Of all NVMe disks together: the largest unit, the largest optimal length."""
         queues = self.files("sys/block/nvme*/queue")
         if not queues:
@@ -157,7 +161,7 @@ class _Reader:
             source += " (the disk does not say)"
         return (unit[0], f"{unit[1]}/logical_block_size"), (best[0], source)
 
-    def gpu(self):
+    def gpu(self) -> tuple[Found, Found]:
         """Threads of a warp, compute units."""
         for device in self.files("sys/bus/pci/devices/*"):
             vendor, kind = _text(f"{device}/vendor"), _text(f"{device}/class") or ""
@@ -174,7 +178,7 @@ class _Reader:
                 return (width, file), (units, file)
         return (0, "no GPU is visible"), (0, "no GPU is visible")
 
-    def units(self):
+    def units(self) -> Found:
         """Asked of CUDA only where the program has started it already."""
         import sys
 
@@ -185,7 +189,7 @@ class _Reader:
         return 0, "not asked: CUDA is not in use"
 
 
-def detect(root="/"):
+def detect(root: str | os.PathLike[str] = "/") -> Machine:
     """The machine that this runs on; `root` is where its files are."""
     reader = _Reader(root)
     cores, threads = reader.cpus()

@@ -16,7 +16,10 @@ A class whose hardware is not there is left out; so is one whose start the regio
 give, and one that is no power of two. Starts are at least natural: a block starts at a
 multiple of its length, rounded up to a power of two.
 """
+from __future__ import annotations
+
 import dataclasses
+from typing import Any, Iterable, Iterator, SupportsIndex
 
 from .hardware import PROFILES, Machine, detect
 from .tensors import PyTorchBuddyAllocator
@@ -35,11 +38,11 @@ class SizeClass:
     why: str
 
 
-def _is_pow2(number):
+def _is_pow2(number: int) -> bool:
     return number > 0 and number & (number - 1) == 0
 
 
-def _wanted(machine):
+def _wanted(machine: Machine) -> Iterator[SizeClass]:
     """The classes that the machine asks for, in ascending order of start."""
     line = machine.cache_line_size
     access = machine.warp_size * _WORD
@@ -60,9 +63,12 @@ def _wanted(machine):
                         "above the cache: whole huge pages, fewest TLB entries")
 
 
-def _plan(machine, granule, total, alignment):
+def _plan(
+    machine: Machine, granule: int, total: int, alignment: int
+) -> tuple[list[SizeClass], list[str]]:
     """(classes, notes): what is used of _wanted(), and what became of the rest."""
-    used, notes = [], []
+    used: list[SizeClass] = []
+    notes: list[str] = []
     for wanted in _wanted(machine):
         if not (_is_pow2(wanted.quantum) and _is_pow2(wanted.align)):
             notes.append(f"{wanted.name}: left out, {wanted.align} is no power of two")
@@ -86,8 +92,15 @@ class OptimizedBuddyAllocator(PyTorchBuddyAllocator):
     profile: None for this machine, a name of PROFILES, or a Machine.
     """
 
-    def __init__(self, total_size, min_block_size=256, device=None, *, profile=None,
-                 **keywords):
+    def __init__(
+        self,
+        total_size: SupportsIndex,
+        min_block_size: SupportsIndex = 256,
+        device: Any = None,
+        *,
+        profile: str | Machine | None = None,
+        **keywords: Any,
+    ) -> None:
         if profile is None:
             machine = detect()
         elif isinstance(profile, Machine):
@@ -108,23 +121,24 @@ class OptimizedBuddyAllocator(PyTorchBuddyAllocator):
             machine, self.min_block_size, self.total_size, self.alignment)
         self._set_classes(tuple((c.start, c.quantum, c.align) for c in self.classes))
 
-    def __getattr__(self, name):
+    def __getattr__(self, name: str) -> int:
         """cache_line_size and the like, as the original has them: those of the machine."""
         machine = self.__dict__.get("machine")
         if machine is not None and name in machine.sources:
-            return getattr(machine, name)
+            return int(getattr(machine, name))
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
-    def get_hardware_optimized_params(self):
+    def get_hardware_optimized_params(self) -> dict[str, int]:
         """The keys of the original, and some more; of this machine or its profile."""
         params = dataclasses.asdict(self.machine)
         del params["sources"], params["name"]
         return params
 
-    def preallocate_common_sizes(self, sizes):
+    def preallocate_common_sizes(self, sizes: Iterable[SupportsIndex]) -> int:
         """Has the pages there that blocks of these sizes will lie in, if they are all
         allocated next: the first use of each page is then no fault. Returns the bytes."""
-        handles, done = [], 0
+        handles: list[int] = []
+        done = 0
         try:
             for size in sizes:
                 allocated = self.allocate(size)
@@ -139,7 +153,7 @@ class OptimizedBuddyAllocator(PyTorchBuddyAllocator):
                 self.deallocate(handle)
         return done
 
-    def explain(self):
+    def explain(self) -> str:
         """A text: what was detected and where, and what that changed."""
         machine = self.machine
         lines = [f"machine: {machine.name}"]
@@ -159,6 +173,6 @@ class OptimizedBuddyAllocator(PyTorchBuddyAllocator):
         return "\n".join(lines)
 
 
-def create_default_allocator(device=None, **keywords):
+def create_default_allocator(device: Any = None, **keywords: Any) -> OptimizedBuddyAllocator:
     """1 GiB with blocks of 256 bytes and more, as the original has it."""
     return OptimizedBuddyAllocator(1 << 30, 256, device, **keywords)

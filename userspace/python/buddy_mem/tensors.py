@@ -3,10 +3,20 @@
 
 PyTorch is imported when it is first needed, and is no dependency.
 """
-from ._core import BuddyAllocator
+from __future__ import annotations
+
+import operator
+from typing import TYPE_CHECKING, Any, Sequence, SupportsIndex
+
+from ._core import Block, BuddyAllocator
+
+if TYPE_CHECKING:
+    from torch import Tensor, dtype as Dtype
+
+    Shape = SupportsIndex | Sequence[SupportsIndex]
 
 
-def _torch_or_none():
+def _torch_or_none() -> Any:
     try:
         import torch
     except ImportError:
@@ -14,34 +24,35 @@ def _torch_or_none():
     return torch
 
 
-def _shape_of(shape):
+def _shape_of(shape: Shape) -> tuple[int, ...]:
     """A tuple of lengths; of a single int, too."""
-    try:
-        lengths = (shape.__index__(),)
-    except AttributeError:
-        lengths = tuple(n.__index__() for n in shape)
+    if isinstance(shape, SupportsIndex):
+        lengths: tuple[int, ...] = (operator.index(shape),)
+    else:
+        lengths = tuple(operator.index(n) for n in shape)
     if any(n < 0 for n in lengths):
         raise ValueError(f"a negative length in {lengths}")
     return lengths
 
 
-def _dense(shape):
+def _dense(shape: Sequence[int]) -> tuple[int, ...]:
     """Strides in elements, the last index fastest."""
-    strides, step = [], 1
+    strides: list[int] = []
+    step = 1
     for length in reversed(shape):
         strides.append(step)
         step *= max(length, 1)
     return tuple(reversed(strides))
 
 
-def _span(shape, strides):
+def _span(shape: Sequence[int], strides: Sequence[int]) -> int:
     """Elements from the first to the last, both included."""
     if 0 in shape:
         return 0
     return sum((n - 1) * s for n, s in zip(shape, strides)) + 1
 
 
-def _leaves_no_gaps(tensor):
+def _leaves_no_gaps(tensor: Tensor) -> bool:
     """Dense in some order of its dimensions, and no element twice."""
     step = 1
     pairs = ((s, n) for n, s in zip(tensor.shape, tensor.stride()) if n != 1)
@@ -59,7 +70,13 @@ class PyTorchBuddyAllocator(BuddyAllocator):
     them there by tensor.to(device).
     """
 
-    def __init__(self, total_size, min_block_size=256, device=None, **keywords):
+    def __init__(
+        self,
+        total_size: SupportsIndex,
+        min_block_size: SupportsIndex = 256,
+        device: Any = None,
+        **keywords: Any,
+    ) -> None:
         if device is not None and str(device).split(":")[0] != "cpu":
             raise ValueError(
                 f"device {device}: blocks are memory of the host; "
@@ -68,23 +85,29 @@ class PyTorchBuddyAllocator(BuddyAllocator):
         super().__init__(total_size, min_block_size, **keywords)
 
     @property
-    def torch(self):
+    def torch(self) -> Any:
         """The module, or None where it is not installed."""
         return _torch_or_none()
 
     @property
-    def device(self):
+    def device(self) -> Any:
         """torch.device('cpu'), or None without PyTorch."""
         torch = _torch_or_none()
         return torch and torch.device("cpu")
 
-    def _need_torch(self):
+    def _need_torch(self) -> Any:
         torch = _torch_or_none()
         if torch is None:
             raise RuntimeError("PyTorch is not installed")
         return torch
 
-    def allocate_tensor(self, shape, dtype=None, *, strides=None):
+    def allocate_tensor(
+        self,
+        shape: Shape,
+        dtype: Dtype | None = None,
+        *,
+        strides: Shape | None = None,
+    ) -> tuple[int, Tensor] | None:
         """(handle, tensor), or None where there is no room.
 
         The tensor is not cleared. strides are in elements, as PyTorch has them. The
@@ -110,7 +133,7 @@ class PyTorchBuddyAllocator(BuddyAllocator):
             self.release(handle)
             raise
 
-    def deallocate_tensor(self, handle):
+    def deallocate_tensor(self, handle: SupportsIndex) -> bool:
         """True where the handle was valid. It is not any more.
 
         The bytes are free for others when the tensor, and all that shares its storage,
@@ -118,7 +141,7 @@ class PyTorchBuddyAllocator(BuddyAllocator):
         """
         return self.release(handle)
 
-    def put_tensor(self, tensor):
+    def put_tensor(self, tensor: Tensor) -> tuple[int, Tensor] | None:
         """(handle, copy): a tensor with the same numbers, shape, and, where these leave
         no gaps, strides; None where there is no room."""
         strides = tensor.stride() if _leaves_no_gaps(tensor) else None
@@ -128,7 +151,7 @@ class PyTorchBuddyAllocator(BuddyAllocator):
         return allocated
 
 
-def _item_size(torch, dtype):
+def _item_size(torch: Any, dtype: Any) -> int:
     if not isinstance(dtype, torch.dtype):
         raise TypeError(f"dtype must be a torch.dtype, not {dtype!r}")
     if dtype in _quantised(torch):
@@ -136,15 +159,15 @@ def _item_size(torch, dtype):
             f"{dtype}: a quantised tensor has its scale outside its storage; "
             "keep its int_repr() here, as int8, uint8 or int32"
         )
-    return torch.empty(0, dtype=dtype).element_size()
+    return int(torch.empty(0, dtype=dtype).element_size())
 
 
-def _quantised(torch):
+def _quantised(torch: Any) -> set[Any]:
     names = ("quint8", "qint8", "qint32", "quint4x2", "quint2x4")
     return {getattr(torch, name) for name in names if hasattr(torch, name)}
 
 
-def _tensor_in(torch, block, dtype, length):
+def _tensor_in(torch: Any, block: Block, dtype: Any, length: int) -> Any:
     """One dimension, over the first bytes of a block. The memoryview is the pin."""
     if not length:
         # PyTorch makes no tensor of an empty buffer: a byte of the block, and none of it.

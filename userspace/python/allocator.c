@@ -81,7 +81,7 @@ static PyObject *pair_of(struct region *region, const struct arena_block *block)
 {
 	uint64_t offset = (uint64_t)block->offset << region->arena.shift;
 	PyObject *handle = PyLong_FromUnsignedLongLong(block->handle);
-	PyObject *address = PyLong_FromVoidPtr(region->base + offset);
+	PyObject *address = PyLong_FromVoidPtr(region->memory.base + offset);
 	PyObject *pair = handle && address ? PyTuple_New(2) : NULL;
 
 	if (!pair) {
@@ -163,10 +163,10 @@ static int rule_from(PyObject *item, const struct region *region,
 	if (!PyTuple_Check(item) ||
 	    !PyArg_ParseTuple(item, "KKK", &from, &quantum, &align))
 		return -1;
-	if (!is_pow2(quantum) || !is_pow2(align) || align > region->align) {
+	if (!is_pow2(quantum) || !is_pow2(align) || align > region->memory.align) {
 		PyErr_Format(PyExc_ValueError,
 			     "quantum and align must be powers of two, align up to %llu: %R",
-			     (unsigned long long)region->align, item);
+			     (unsigned long long)region->memory.align, item);
 		return -1;
 	}
 	*rule = (struct arena_rule){ from, quantum, align };

@@ -67,7 +67,7 @@ static void own_pin(struct array *array, struct region *region,
 	Py_INCREF((PyObject *)region);
 	array->region = region;
 	array->handle = block->handle;
-	array->data = region->base + ((uint64_t)block->offset << region->arena.shift);
+	array->data = region->memory.base + ((uint64_t)block->offset << region->arena.shift);
 }
 
 /* All bytes of a block that was pinned for it; the pin is undone on failure. */
@@ -114,7 +114,7 @@ static int numbers_from(PyObject *tuple, Py_ssize_t *numbers)
 }
 
 /* No negative length, and no product that overflows: of the lengths that are not 0. */
-static int check_shape(const struct array *array)
+int array_check_shape(const struct array *array)
 {
 	Py_ssize_t bytes = item_size(array);
 
@@ -187,7 +187,7 @@ static int request_fill(const struct request *r, struct array *array, PyObject *
 	else
 		err = (array->shape[0] = (limit - r->offset) / item_size(array)) < 0;
 	if (!err)
-		err = check_shape(array);
+		err = array_check_shape(array);
 	if (err)
 		return PyErr_Occurred() ? -1 : check_bounds(array, r->offset, limit);
 	array_set_dense(array);

@@ -209,7 +209,7 @@ static PyObject *block_populate(PyObject *self, PyObject *unused)
 	(void)unused;
 	if (pin_block(self, &info))
 		return NULL;
-	start = (uintptr_t)block->region->base + ((uintptr_t)info.offset << arena->shift);
+	start = (uintptr_t)block->region->memory.base + ((uintptr_t)info.offset << arena->shift);
 	end = start + ((uintptr_t)info.size << arena->shift);
 	start &= ~(uintptr_t)4095;
 	Py_BEGIN_ALLOW_THREADS
@@ -231,7 +231,7 @@ static PyObject *get_address(PyObject *self, void *unused)
 	(void)unused;
 	if (block_look(self, &info))
 		return NULL;
-	return PyLong_FromVoidPtr(region->base +
+	return PyLong_FromVoidPtr(region->memory.base +
 				  ((uint64_t)info.offset << region->arena.shift));
 }
 

@@ -34,67 +34,67 @@ static uint64_t promised(uint64_t start, uint64_t size, uint64_t slack)
 	return least < most ? least : most;
 }
 
-static int map_block(struct region *region, uint64_t slack)
+static int map_block(struct memory *memory, uint64_t size, uint64_t slack)
 {
 	uint64_t start;
 	void *p;
-	int err = buddy_block_map(region->block, &p);
+	int err = buddy_block_map(memory->block, &p);
 
 	if (err)
 		return err;
 	start = (uint64_t)(uintptr_t)p;
 	if (slack)
 		start = (start + slack - 1) & ~(slack - 1);
-	region->base = (char *)(uintptr_t)start;
-	region->align = promised(start, region->size, slack);
+	memory->base = (char *)(uintptr_t)start;
+	memory->align = promised(start, size, slack);
 	return 0;
 }
 
-static int open_block(struct region *region, struct memory_request *request)
+static int open_block(struct memory *memory, struct memory_request *request)
 {
-	bool process = buddy_dev_backend(region->dev)[0] == 'p';
+	bool process = buddy_dev_backend(memory->dev)[0] == 'p';
 	uint64_t slack = process ? slack_for(request->size) : 0;
 	struct buddy_info info;
-	int err = buddy_dev_info(region->dev, &info);
+	int err = buddy_dev_info(memory->dev, &info);
 
 	if (err)
 		return err;
-	region->features = info.out_features;
+	memory->features = info.out_features;
 	request->reply = (struct buddy_alloc){
 		.length = request->size + slack,
 		.flags = request->flags,
 	};
-	err = buddy_block_request(region->dev, &request->reply, &region->block);
-	return err ? err : map_block(region, slack);
+	err = buddy_block_request(memory->dev, &request->reply, &memory->block);
+	return err ? err : map_block(memory, request->size, slack);
 }
 
-int memory_open(struct region *region, struct memory_request *request)
+int memory_open(struct memory *memory, struct memory_request *request)
 {
 	uint64_t all = request->size + slack_for(request->size);
-	int err = buddy_dev_open(&region->dev, request->backend, request->path, all);
+	int err = buddy_dev_open(&memory->dev, request->backend, request->path, all);
 
 	if (!err)
-		err = open_block(region, request);
+		err = open_block(memory, request);
 	if (err)
-		memory_close(region);
+		memory_close(memory);
 	return err;
 }
 
-void memory_close(struct region *region)
+void memory_close(struct memory *memory)
 {
-	buddy_block_free(region->block);
-	buddy_dev_close(region->dev);
-	region->block = NULL;
-	region->dev = NULL;
-	region->base = NULL;
+	buddy_block_free(memory->block);
+	buddy_dev_close(memory->dev);
+	memory->block = NULL;
+	memory->dev = NULL;
+	memory->base = NULL;
 }
 
 /* In a child of fork(): lets go of its copies; the block stays its parent's. */
-void memory_forget(struct region *region)
+void memory_forget(struct memory *memory)
 {
-	if (region->block)
-		buddy_block_unmap(region->block);
-	buddy_dev_close(region->dev);
-	region->block = NULL;
-	region->dev = NULL;
+	if (memory->block)
+		buddy_block_unmap(memory->block);
+	buddy_dev_close(memory->dev);
+	memory->block = NULL;
+	memory->dev = NULL;
 }

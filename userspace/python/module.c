@@ -15,6 +15,12 @@ static PyMethodDef functions[] = {
 
 static int fill(PyObject *module)
 {
+	/* the types are the process's, not each interpreter's */
+	if (region_type) {
+		PyErr_SetString(PyExc_ImportError,
+				"buddy_mem._core can be loaded once in a process");
+		return -1;
+	}
 	if (block_add(module) || array_add(module) || region_add(module) ||
 	    allocator_add(module))
 		return -1;
@@ -23,9 +29,6 @@ static int fill(PyObject *module)
 
 static PyModuleDef_Slot slots[] = {
 	{ Py_mod_exec, fill },
-#ifdef Py_GIL_DISABLED
-	{ Py_mod_gil, Py_MOD_GIL_NOT_USED },
-#endif
 	{ 0 },
 };
 

@@ -49,24 +49,35 @@ static int raise_open(int err, const struct memory_request *request)
 static int arena_over(struct region *region)
 {
 	uint32_t shift = (uint32_t)__builtin_ctzll(region->granule);
-	int err = arena_init(&region->arena, region->size >> shift, shift);
 
-	if (!err)
+	if (!arena_init(&region->arena, region->size >> shift, shift))
 		return 0;
-	if (err == -EINVAL)
-		PyErr_SetString(PyExc_ValueError,
-				"more than 2**31 granules: take larger ones");
-	else
-		PyErr_NoMemory();
+	PyErr_NoMemory();
 	return -1;
 }
 
-/* The rest of each __init__: keywords, memory, arena. */
+static int check_open(const struct region *region, uint64_t size, uint64_t granule)
+{
+	if (region->opened)
+		PyErr_SetString(PyExc_RuntimeError, "it was opened before");
+	else if (size / granule > BUDDY_CORE_MAX_GRANULES)
+		PyErr_SetString(PyExc_ValueError,
+				"more than 2**31 granules: take larger ones");
+	else
+		return 0;
+	return -1;
+}
+
+/*
+ * The rest of each __init__: keywords, memory, arena. Until the arena is there all
+ * calls find the region closed, also those of other threads meanwhile.
+ */
 int region_open(struct region *region, uint64_t size, uint64_t granule,
 		PyObject *kwargs)
 {
 	static char *names[] = { "backend", "path", "scatter", NULL };
 	struct memory_request request = { .size = size };
+	struct memory memory = { 0 };
 	PyObject *none = PyTuple_New(0);
 	const char *backend = NULL;
 	int scatter = 0, err;
@@ -74,26 +85,27 @@ int region_open(struct region *region, uint64_t size, uint64_t granule,
 						     &backend, &request.path, &scatter);
 
 	Py_XDECREF(none);
-	if (!ok || backend_from(backend, &request.backend))
+	if (!ok || backend_from(backend, &request.backend) ||
+	    check_open(region, size, granule))
 		return -1;
-	if (region->opened) {
-		PyErr_SetString(PyExc_RuntimeError, "it was opened before");
-		return -1;
+	request.flags = scatter ? BUDDY_ALLOC_SCATTER : 0;
+	region->opened = true;
+	Py_BEGIN_ALLOW_THREADS
+	err = memory_open(&memory, &request);
+	Py_END_ALLOW_THREADS
+	if (err) {
+		region->opened = false;
+		return raise_open(err, &request);
 	}
 	region->size = size;
 	region->granule = granule;
-	request.flags = scatter ? BUDDY_ALLOC_SCATTER : 0;
-	if (arena_over(region))
-		return -1;
-	Py_BEGIN_ALLOW_THREADS
-	err = memory_open(region, &request);
-	Py_END_ALLOW_THREADS
-	if (err) {
-		arena_fini(&region->arena);
-		return raise_open(err, &request);
-	}
-	region->opened = true;
-	return 0;
+	region->memory = memory;
+	if (!arena_over(region))
+		return 0;
+	region->memory = (struct memory){ 0 };
+	region->opened = false;
+	memory_close(&memory);
+	return -1;
 }
 
 static int region_init(PyObject *self, PyObject *args, PyObject *kwargs)
@@ -130,6 +142,7 @@ static int region_init(PyObject *self, PyObject *args, PyObject *kwargs)
 
 static int close_region(struct region *region)
 {
+	struct memory memory = region->memory;
 	int err = arena_close(&region->arena);
 
 	if (err == -ESHUTDOWN)
@@ -138,8 +151,10 @@ static int close_region(struct region *region)
 		raise_errno(err, NULL);
 		return -1;
 	}
+	/* nobody finds what is about to go */
+	region->memory = (struct memory){ 0 };
 	Py_BEGIN_ALLOW_THREADS
-	memory_close(region);
+	memory_close(&memory);
 	Py_END_ALLOW_THREADS
 	arena_fini(&region->arena);
 	return 0;
@@ -185,11 +200,11 @@ static void region_dealloc(PyObject *self)
 	PyTypeObject *type = Py_TYPE(self);
 	freefunc release = (freefunc)PyType_GetSlot(type, Py_tp_free);
 
-	if (region->dev) {
+	if (region->memory.dev) {
 		if (arena_check(&region->arena) == -EPERM)
-			memory_forget(region);
+			memory_forget(&region->memory);
 		else
-			memory_close(region);
+			memory_close(&region->memory);
 	}
 	arena_fini(&region->arena);
 	release(self);
@@ -206,10 +221,10 @@ static int align_from(struct region *region, PyObject *object, uint64_t *align)
 		return -1;
 	if (*align & (*align - 1))
 		PyErr_SetString(PyExc_ValueError, "align must be a power of two");
-	else if (*align > region->align)
+	else if (*align > region->memory.align)
 		PyErr_Format(PyExc_ValueError,
 			     "align is above the %llu that this region has",
-			     (unsigned long long)region->align);
+			     (unsigned long long)region->memory.align);
 	else
 		return 0;
 	return -1;
@@ -224,7 +239,7 @@ static int clear_block(struct region *region, const struct arena_block *block)
 	if (err)
 		return err;
 	Py_BEGIN_ALLOW_THREADS
-	memset(region->base + ((uint64_t)block->offset << region->arena.shift), 0,
+	memset(region->memory.base + ((uint64_t)block->offset << region->arena.shift), 0,
 	       block->requested);
 	Py_END_ALLOW_THREADS
 	arena_unpin(&region->arena, block->handle);
@@ -309,7 +324,7 @@ static PyObject *get_backend(PyObject *self, void *unused)
 	struct region *region = (struct region *)self;
 
 	(void)unused;
-	return region->dev ? PyUnicode_FromString(buddy_dev_backend(region->dev)) :
+	return region->memory.dev ? PyUnicode_FromString(buddy_dev_backend(region->memory.dev)) :
 			     Py_NewRef(Py_None);
 }
 
@@ -318,13 +333,22 @@ static PyObject *get_address(PyObject *self, void *unused)
 	struct region *region = (struct region *)self;
 
 	(void)unused;
-	return region->base ? PyLong_FromVoidPtr(region->base) :
+	return region->memory.base ? PyLong_FromVoidPtr(region->memory.base) :
 			      raise_errno(-ESHUTDOWN, NULL);
+}
+
+static PyObject *get_alignment(PyObject *self, void *unused)
+{
+	struct region *region = (struct region *)self;
+
+	(void)unused;
+	return region->memory.base ? PyLong_FromUnsignedLongLong(region->memory.align) :
+				     raise_errno(-ESHUTDOWN, NULL);
 }
 
 static PyObject *get_feature(PyObject *self, void *bit)
 {
-	return PyBool_FromLong((((struct region *)self)->features &
+	return PyBool_FromLong((((struct region *)self)->memory.features &
 				(uint64_t)(uintptr_t)bit) != 0);
 }
 
@@ -333,12 +357,12 @@ static PyObject *region_repr(PyObject *self)
 	struct region *region = (struct region *)self;
 	struct arena_view v;
 
-	if (!region->dev)
+	if (!region->memory.dev)
 		return PyUnicode_FromString("<region, closed>");
 	arena_look(&region->arena, &v);
 	return PyUnicode_FromFormat("<region of %llu bytes, %s, %llu free, %llu blocks>",
 				    (unsigned long long)region->size,
-				    buddy_dev_backend(region->dev),
+				    buddy_dev_backend(region->memory.dev),
 				    (unsigned long long)v.free << region->arena.shift,
 				    (unsigned long long)(v.count - v.gone));
 }
@@ -347,6 +371,7 @@ static PyGetSetDef region_getset[] = {
 	{ "closed", get_closed, NULL, "no call succeeds any more", NULL },
 	{ "backend", get_backend, NULL, "'device' or 'process'; None once closed", NULL },
 	{ "address", get_address, NULL, "of its first byte in this process", NULL },
+	{ "alignment", get_alignment, NULL, "the largest align that alloc() can give", NULL },
 	{ "contiguous", get_feature, NULL, "the device's blocks are one physical range",
 	  (void *)BUDDY_FEATURE_CONTIGUOUS },
 	{ "huge", get_feature, NULL, "the device's blocks are mapped by 2 MiB pages",
@@ -358,8 +383,6 @@ static PyMemberDef region_members[] = {
 	{ "size", T_ULONGLONG, offsetof(struct region, size), READONLY, "bytes" },
 	{ "granule", T_ULONGLONG, offsetof(struct region, granule), READONLY,
 	  "lengths are rounded up to a multiple of it" },
-	{ "alignment", T_ULONGLONG, offsetof(struct region, align), READONLY,
-	  "the largest align that alloc() can give" },
 	{ 0 },
 };
 

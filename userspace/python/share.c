@@ -20,7 +20,7 @@ PyObject *region_share(PyObject *self, PyObject *args, PyObject *kwargs)
 	if (err)
 		return raise_errno(err, NULL);
 	Py_BEGIN_ALLOW_THREADS
-	fd = buddy_block_share(region->block, read_only ? BUDDY_SHARE_READ_ONLY : 0);
+	fd = buddy_block_share(region->memory.block, read_only ? BUDDY_SHARE_READ_ONLY : 0);
 	Py_END_ALLOW_THREADS
 	arena_unhold(&region->arena);
 	if (fd == -ENOTTY) {

@@ -68,8 +68,8 @@ static int put_ours(PyObject *d, struct region *region, const struct arena_view 
 	       put_count(d, "blocks", v->count - v->gone) ||
 	       put_count(d, "blocks_kept_by_views", v->gone) ||
 	       put_count(d, "views", v->pins) ||
-	       put(d, "backend", region->dev ?
-		   PyUnicode_FromString(buddy_dev_backend(region->dev)) :
+	       put(d, "backend", region->memory.dev ?
+		   PyUnicode_FromString(buddy_dev_backend(region->memory.dev)) :
 		   Py_NewRef(Py_None));
 }
 

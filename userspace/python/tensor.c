@@ -189,6 +189,10 @@ static struct array *array_of_tensor(const struct dl_tensor *tensor)
 	array->data = (char *)tensor->data + tensor->byte_offset;
 	for (int i = 0; i < tensor->ndim; i++)
 		array->shape[i] = (Py_ssize_t)tensor->shape[i];
+	if (array_check_shape(array)) {
+		Py_DECREF((PyObject *)array);
+		return NULL;
+	}
 	if (!tensor->strides) {
 		array_set_dense(array);
 		return array;

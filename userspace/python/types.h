@@ -18,7 +18,10 @@
 #ifndef BUDDY_PYTHON_TYPES_H
 #define BUDDY_PYTHON_TYPES_H
 
-/* One binary for 3.11 and all that follow; a free-threaded one has no stable ABI. */
+/*
+ * One binary for 3.11 and all that follow. A free-threaded interpreter has no stable
+ * ABI, and takes its lock for us: no module slot tells it not to.
+ */
 #if !defined(Py_GIL_DISABLED) && !defined(Py_LIMITED_API)
 #define Py_LIMITED_API 0x030b0000
 #endif
@@ -34,17 +37,21 @@
 /* Made once, at import; the interpreter never unloads them. */
 extern PyTypeObject *region_type, *allocator_type, *block_type, *array_type;
 
-struct region {
-	PyObject_HEAD
-	struct arena arena;
+struct memory {
 	struct buddy_dev *dev;
 	struct buddy_block *block;
 	char *base;		/* address of the arena's granule 0 */
-	uint64_t size;		/* bytes of the arena */
-	uint64_t granule;
 	uint64_t align;		/* the base is a multiple of it; a power of two */
 	uint64_t features;	/* BUDDY_FEATURE_* */
-	bool opened;		/* once open; for ever true */
+};
+
+struct region {
+	PyObject_HEAD
+	struct arena arena;
+	struct memory memory;	/* all NULL while it is closed */
+	uint64_t size;		/* bytes of the arena */
+	uint64_t granule;
+	bool opened;		/* once open, or being opened; for ever true */
 };
 
 struct block {
@@ -96,9 +103,9 @@ struct memory_request {
 	uint32_t flags;
 	struct buddy_alloc reply;	/* of the device, with -ENOMEM */
 };
-int memory_open(struct region *region, struct memory_request *request);
-void memory_close(struct region *region);
-void memory_forget(struct region *region);
+int memory_open(struct memory *memory, struct memory_request *request);
+void memory_close(struct memory *memory);
+void memory_forget(struct memory *memory);
 
 /* statistics.c */
 PyObject *region_statistics(PyObject *self, PyObject *unused);
@@ -113,6 +120,7 @@ PyObject *block_new(struct region *region, uint64_t handle, bool owner);
 /* array.c: all return a new reference or NULL */
 struct array *array_alloc(const struct dtype *dtype, int ndim);
 void array_set_dense(struct array *array);
+int array_check_shape(const struct array *array);
 PyObject *array_of_pin(struct region *region, const struct arena_block *block);
 PyObject *array_of_request(struct region *region, const struct arena_block *block,
 			   PyObject *args, PyObject *kwargs);

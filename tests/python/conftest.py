@@ -76,6 +76,6 @@ class Tap:
 @pytest.hookimpl(trylast=True)
 def pytest_configure(config):
     if config.getoption("--tap"):
-        # TAP is all that is printed; the options of the usual reporter stay
-        config.pluginmanager.unregister(name="terminalreporter")
+        # the usual reporter has to be there, but TAP is all that is printed
+        config.get_terminal_writer()._file = open(os.devnull, "w", encoding="ascii")
         config.pluginmanager.register(Tap(), "buddy-tap")

@@ -144,11 +144,30 @@ class PyTorchBuddyAllocator(BuddyAllocator):
     def put_tensor(self, tensor: Tensor) -> tuple[int, Tensor] | None:
         """(handle, copy): a tensor with the same numbers, shape, and, where these leave
         no gaps, strides; None where there is no room."""
-        strides = tensor.stride() if _leaves_no_gaps(tensor) else None
+        dense = _leaves_no_gaps(tensor)
+        strides = tensor.stride() if dense else None
         allocated = self.allocate_tensor(tensor.shape, tensor.dtype, strides=strides)
-        if allocated is not None:
-            allocated[1].copy_(tensor.detach())
-        return allocated
+        if allocated is None:
+            return None
+        handle, copy = allocated
+        try:
+            source = tensor.detach().resolve_conj().resolve_neg().cpu()
+            if not dense:
+                copy.copy_(source)
+            elif copy.numel():
+                # PyTorch cannot copy some kinds of numbers, but it can their bytes.
+                _raw(copy).copy_(_raw(source))
+        except BaseException:
+            self.release(handle)
+            raise
+        return handle, copy
+
+
+def _raw(tensor: Tensor) -> Any:
+    """The bytes of a tensor without gaps, in order of their addresses."""
+    import torch
+
+    return tensor.as_strided((tensor.numel(),), (1,)).view(torch.uint8)
 
 
 def _item_size(torch: Any, dtype: Any) -> int:

@@ -23,7 +23,7 @@ PyObject *region_share(PyObject *self, PyObject *args, PyObject *kwargs)
 	fd = buddy_block_share(region->memory.block, read_only ? BUDDY_SHARE_READ_ONLY : 0);
 	Py_END_ALLOW_THREADS
 	arena_unhold(&region->arena);
-	if (fd == -ENOTTY) {
+	if (fd == -EOPNOTSUPP) {
 		PyErr_SetString(PyExc_NotImplementedError,
 				"the process backend cannot share: this takes /dev/buddy");
 		return NULL;

@@ -3,7 +3,7 @@
 
 A binary tree in an array, as textbooks have it: node 1 is the whole, the halves of node
 n are 2n and 2n + 1, and each node knows the order of the largest free block below it.
-allocate() walks down to the lowest block that fits, deallocate() up again; both take an
+allocate() walks down to a block that fits, deallocate() up again; both take an
 RLock and keep the original's counters. It has no walk of the whole tree and makes no
 object for a node, so it is on the fast side of what is straightforward.
 """
@@ -41,8 +41,7 @@ class PureBuddyAllocator:
             node = 1
             for _ in range(self._levels - order):
                 node *= 2
-                # the lower half where it fits there, and as in every buddy allocator a
-                # block that need not be split before one that must
+                # the lower half if it fits there, but not where the other has less room
                 left, right = largest[node], largest[node + 1]
                 if left < need or need <= right < left:
                     node += 1

@@ -83,15 +83,21 @@ static int take_and_print(const struct ctl *ctl, uint64_t length, struct buddy_b
 	return err;
 }
 
-int ctl_alloc(const struct ctl *ctl)
+/* The same for the length that the first operand is. */
+static int take_operand(const struct ctl *ctl, struct buddy_block **block)
 {
-	struct buddy_block *block;
 	uint64_t length;
-	int err;
 
 	if (!ctl_parse_bytes(ctl->operands[0], &length))
 		return wrong_length(ctl->operands[0]);
-	err = take_and_print(ctl, length, &block);
+	return take_and_print(ctl, length, block);
+}
+
+int ctl_alloc(const struct ctl *ctl)
+{
+	struct buddy_block *block;
+	int err = take_operand(ctl, &block);
+
 	return err ? err : buddy_block_free(block);
 }
 
@@ -238,12 +244,8 @@ static int hold_block(const struct ctl *ctl, struct buddy_block *block,
 static int hold_length(const struct ctl *ctl, const char *socket, char **argv)
 {
 	struct buddy_block *block;
-	uint64_t length;
-	int err;
+	int err = take_operand(ctl, &block);
 
-	if (!ctl_parse_bytes(ctl->operands[0], &length))
-		return wrong_length(ctl->operands[0]);
-	err = take_and_print(ctl, length, &block);
 	if (err)
 		return err;
 	err = hold_block(ctl, block, socket, argv);

@@ -11,11 +11,8 @@
 #include "failnth_sweep.h"
 
 #define RW	(PROT_READ | PROT_WRITE)
-#define FENCE_UNITS	64
 
 static struct buddy_alloc block;
-static struct buddy_alloc fence[FENCE_UNITS];
-static int fences;
 static int other = -1;		/* a second open node */
 static int made = -1;		/* a block fd, or a dma-buf */
 static int sockets[2];
@@ -201,21 +198,6 @@ static void failed_view(int err)
 	check_view();
 }
 
-static void fence_up_all(void)
-{
-	fences = 0;
-	while (fences < FENCE_UNITS && !alloc_block(fd, 2 * MIB, &fence[fences]))
-		fences++;
-	for (int i = 0; i < fences; i += 2)
-		must(!free_block(fd, fence[i].out_handle));
-}
-
-static void fence_down_all(void)
-{
-	for (int i = 1; i < fences; i += 2)
-		must(!free_block(fd, fence[i].out_handle));
-}
-
 static void prepare_scattered_view(void)
 {
 	must(!scatter_block(fd, self->length, &block));
@@ -321,27 +303,10 @@ static void end_sockets(void)
 	close(sockets[1]);
 }
 
-static int send_made(void)
-{
-	char byte = 0, control[CMSG_SPACE(sizeof(int))] = { 0 };
-	struct iovec io = { &byte, 1 };
-	struct msghdr message = {
-		.msg_iov = &io, .msg_iovlen = 1,
-		.msg_control = control, .msg_controllen = sizeof(control),
-	};
-	struct cmsghdr *c = CMSG_FIRSTHDR(&message);
-
-	c->cmsg_level = SOL_SOCKET;
-	c->cmsg_type = SCM_RIGHTS;
-	c->cmsg_len = CMSG_LEN(sizeof(int));
-	memcpy(CMSG_DATA(c), &made, sizeof(int));
-	return result(sendmsg(sockets[0], &message, 0));
-}
-
 /* A message whose descriptor could not be told arrives without it. */
 static int run_pass(void)
 {
-	int err = send_made();
+	int err = try_send_fd(sockets[0], made);
 
 	if (err)
 		return err;

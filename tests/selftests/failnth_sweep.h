@@ -16,6 +16,7 @@
 #include "harness.h"
 
 #define PASSES	3
+#define FENCE_UNITS	64	/* all units of a region of this many */
 #define NTH_MAX	5000	/* an operation that allocates more often never ends */
 
 /*
@@ -52,6 +53,26 @@ static uint64_t region;
 static const struct op *self;	/* the operation that runs */
 static int nth;			/* what it is run with */
 static bool fired_there;
+
+/* @begin and @end of what wants a region in pieces. */
+static struct buddy_alloc fence[FENCE_UNITS];
+static int fences;
+
+/* Every other unit of the region is taken, so that there is no range of two. */
+static inline void fence_up_all(void)
+{
+	fences = 0;
+	while (fences < FENCE_UNITS && !alloc_block(fd, 2 * MIB, &fence[fences]))
+		fences++;
+	for (int i = 0; i < fences; i += 2)
+		must(!free_block(fd, fence[i].out_handle));
+}
+
+static inline void fence_down_all(void)
+{
+	for (int i = 1; i < fences; i += 2)
+		must(!free_block(fd, fence[i].out_handle));
+}
 
 /* What must be as before after a failure. */
 struct look {

@@ -8,12 +8,8 @@
 #include "dmabuf_calls.h"
 #include "failnth_sweep.h"
 
-#define FENCE_UNITS	64
-
 static int peer;
 static struct buddy_alloc block, beside, dirty;
-static struct buddy_alloc fence[FENCE_UNITS];
-static int fences;
 static int made = -1;		/* a block fd or a dma-buf */
 static char *mapped;
 
@@ -84,21 +80,6 @@ static int run_stats(void)
 	struct buddy_stats s = { .size = sizeof(s) };
 
 	return call(fd, BUDDY_IOC_STATS, &s);
-}
-
-static void fence_up_all(void)
-{
-	fences = 0;
-	while (fences < FENCE_UNITS && !alloc_block(fd, 2 * MIB, &fence[fences]))
-		fences++;
-	for (int i = 0; i < fences; i += 2)
-		must(!free_block(fd, fence[i].out_handle));
-}
-
-static void fence_down_all(void)
-{
-	for (int i = 1; i < fences; i += 2)
-		must(!free_block(fd, fence[i].out_handle));
 }
 
 static int run_extents(void)

@@ -185,7 +185,8 @@ static inline struct buddy_stats get_stats(int fd)
 	return s;
 }
 
-static inline void send_fd(int socket, int what)
+/* 0 or a negative errno. */
+static inline int try_send_fd(int socket, int what)
 {
 	char byte = 0, control[CMSG_SPACE(sizeof(int))] = { 0 };
 	struct iovec io = { &byte, 1 };
@@ -199,7 +200,12 @@ static inline void send_fd(int socket, int what)
 	c->cmsg_type = SCM_RIGHTS;
 	c->cmsg_len = CMSG_LEN(sizeof(int));
 	memcpy(CMSG_DATA(c), &what, sizeof(int));
-	expect_eq(sendmsg(socket, &message, 0), 1);
+	return sendmsg(socket, &message, 0) == 1 ? 0 : -errno;
+}
+
+static inline void send_fd(int socket, int what)
+{
+	expect_eq(try_send_fd(socket, what), 0);
 }
 
 static inline int receive_fd(int socket)

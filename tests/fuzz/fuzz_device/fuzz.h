@@ -281,6 +281,7 @@ struct state {
 	atomic_ulong calls;
 	atomic_ulong programs;
 	atomic_ulong faults;		/* touches and copies that ended in a signal */
+	uintptr_t died_at;		/* address of a fault that was not meant */
 	atomic_ulong injected;		/* calls with a failure that took place */
 	atomic_ulong form_calls[MAX_FORMS];
 	atomic_ulong form_ok[MAX_FORMS];

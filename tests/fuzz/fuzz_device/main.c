@@ -272,7 +272,8 @@ static int watch(pid_t pid, double began)
 		}
 	}
 	if (WIFSIGNALED(status))
-		complain("the fuzzing process died of signal %d", WTERMSIG(status));
+		complain("the fuzzing process died of signal %d, at address %#llx",
+			 WTERMSIG(status), (unsigned long long)state->died_at);
 	else if (WEXITSTATUS(status) > 1)
 		complain("the fuzzing process ended with %d", WEXITSTATUS(status));
 	return status;

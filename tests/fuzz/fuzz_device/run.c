@@ -118,33 +118,102 @@ void areas_create(struct runner *r)
 	r->areas = at;
 }
 
-static void on_signal(int number)
+static void on_signal(int number, siginfo_t *info, void *context)
 {
+	(void)context;
 	if (guarded)
 		siglongjmp(escape, 1);
 	/* Our own fault: end by it. */
+	state->died_at = (uintptr_t)info->si_addr;
 	signal(number, SIG_DFL);
+}
+
+/* A stack that had to grow while an allocation is to fail would be a SIGSEGV of ours. */
+static __attribute__((noinline)) void grow_stack(void)
+{
+	volatile char room[1 << 20];
+
+	for (size_t i = 0; i < sizeof(room); i += PAGE)
+		room[i] = 0;
+}
+
+/* In whose call of this thread a failure is due. */
+static _Thread_local struct runner *armed;
+
+static void fail_set(struct runner *r, unsigned int n)
+{
+	char text[8];
+
+	snprintf(text, sizeof(text), "%u", n);
+	/* What is left of the last one may hit this very call: once. */
+	for (int tries = 0; r->fail_nth >= 0 && tries < 3; tries++)
+		if (pwrite(r->fail_nth, text, strlen(text), 0) > 0)
+			return;
+	r->fail_nth = -1;
+}
+
+static void fail_begin(struct runner *r, unsigned int n)
+{
+	armed = r;
+	fail_set(r, n);
+}
+
+/* What is left of it tells whether it took place. */
+static void fail_end(struct runner *r)
+{
+	char text[8] = "";
+
+	if (r->fail_nth >= 0 && pread(r->fail_nth, text, 7, 0) > 0 && text[0] == '0')
+		atomic_fetch_add(&state->injected, 1);
+	fail_set(r, 0);
+	armed = NULL;
+}
+
+/*
+ * A touch of ours may end in a signal, and the kernel writes its frame with copies that
+ * would fail as well: then SIGSEGV ends the process. So no failure is due meanwhile.
+ * Return: for fail_resume().
+ */
+static unsigned int fail_hold(void)
+{
+	char text[8] = "";
+
+	if (!armed || armed->child || pread(armed->fail_nth, text, sizeof(text) - 1, 0) <= 0)
+		return 0;
+	fail_set(armed, 0);
+	return (unsigned int)strtoul(text, NULL, 10);
+}
+
+static void fail_resume(unsigned int n)
+{
+	if (n)
+		fail_set(armed, n);
 }
 
 bool copy_guarded(void *to, const void *from, size_t length)
 {
+	volatile unsigned int held = fail_hold();
+
 	if (sigsetjmp(escape, 0)) {
 		guarded = false;
+		fail_resume(held);
 		atomic_fetch_add(&state->faults, 1);
 		return false;
 	}
 	guarded = true;
 	memcpy(to, from, length);
 	guarded = false;
+	fail_resume(held);
 	return true;
 }
 
 void touch_pages(char *p, uint64_t stride, unsigned int count, bool write)
 {
-	volatile unsigned int i = 0;
+	volatile unsigned int i = 0, held = fail_hold();
 
 	if (sigsetjmp(escape, 0)) {
 		guarded = false;
+		fail_resume(held);
 		atomic_fetch_add(&state->faults, 1);
 		return;
 	}
@@ -158,6 +227,7 @@ void touch_pages(char *p, uint64_t stride, unsigned int count, bool write)
 			(void)*c;
 	}
 	guarded = false;
+	fail_resume(held);
 }
 
 /* --- values ------------------------------------------------------------------ */
@@ -193,27 +263,6 @@ static uint64_t safe_fd(uint64_t fd)
 	return (n >= 3 && n < 500) || n < 0 || n > 100000 ? (uint64_t)n : UINT64_MAX;
 }
 
-static void fail_set(struct runner *r, unsigned int n)
-{
-	char text[8];
-
-	snprintf(text, sizeof(text), "%u", n);
-	/* What is left of the last one may hit this very call: once. */
-	for (int tries = 0; r->fail_nth >= 0 && tries < 3; tries++)
-		if (pwrite(r->fail_nth, text, strlen(text), 0) > 0)
-			return;
-	r->fail_nth = -1;
-}
-
-/* What is left of it tells whether it took place. */
-static void fail_clear(struct runner *r)
-{
-	char text[8] = "";
-
-	if (r->fail_nth >= 0 && pread(r->fail_nth, text, 7, 0) > 0 && text[0] == '0')
-		atomic_fetch_add(&state->injected, 1);
-	fail_set(r, 0);
-}
 
 static void run_call(struct runner *r, const struct call *c)
 {
@@ -231,10 +280,10 @@ static void run_call(struct runner *r, const struct call *c)
 			v[a] = c->args[a].slot % SLOTS;
 	}
 	if (c->fail && options.failing && !r->child)
-		fail_set(r, c->fail);
+		fail_begin(r, c->fail);
 	ret = f->run(r, v, c);
 	if (c->fail && options.failing && !r->child)
-		fail_clear(r);
+		fail_end(r);
 	if (ret == SKIPPED)
 		return;
 	atomic_fetch_add(&state->calls, 1);
@@ -313,9 +362,13 @@ static void other_wait(void)
 
 void run_start(bool failing)
 {
-	struct sigaction action = { .sa_handler = on_signal, .sa_flags = SA_NODEFER };
+	struct sigaction action = {
+		.sa_sigaction = on_signal,
+		.sa_flags = SA_NODEFER | SA_SIGINFO,
+	};
 	pthread_t thread;
 
+	grow_stack();
 	sigaction(SIGSEGV, &action, NULL);
 	sigaction(SIGBUS, &action, NULL);
 	signal(SIGIO, SIG_IGN);

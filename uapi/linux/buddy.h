@@ -380,7 +380,8 @@ struct buddy_batch_entry {
  * Operations are done in the order of the array. The call ends with the first one
  * that fails, and with its errno; those before it (out_done) stay done, it and those
  * after it have done nothing. Each operation is one for itself: others may allocate
- * and free in between.
+ * and free in between. Where this struct cannot be written at the end, the call gives
+ * EFAULT and what is done is done: the entries tell.
  */
 struct buddy_batch {
 	__u32 size;

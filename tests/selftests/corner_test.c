@@ -26,16 +26,11 @@ static int map_at(uint64_t offset)
 static int mine(int *used)
 {
 	struct buddy_extent_entry e[256];
-	struct buddy_extents x = {
-		.size = sizeof(x),
-		.entries = (uintptr_t)e,
-		.count = 256,
-	};
+	uint32_t count = read_extents(fd, e, 256);
 	int n = 0;
 
-	expect_eq(call(fd, BUDDY_IOC_EXTENTS, &x), 0);
 	*used = 0;
-	for (uint32_t i = 0; i < x.out_count; i++) {
+	for (uint32_t i = 0; i < count; i++) {
 		*used += e[i].state == BUDDY_EXTENT_USED;
 		n += e[i].state == BUDDY_EXTENT_USED && e[i].pid == getpid();
 	}

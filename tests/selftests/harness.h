@@ -185,6 +185,20 @@ static inline struct buddy_stats get_stats(int fd)
 	return s;
 }
 
+/* The first @count extents of the region. Return: how many there are of these. */
+static inline uint32_t read_extents(int fd, struct buddy_extent_entry *entries,
+				    uint32_t count)
+{
+	struct buddy_extents x = {
+		.size = sizeof(x),
+		.entries = (uintptr_t)entries,
+		.count = count,
+	};
+
+	expect_eq(call(fd, BUDDY_IOC_EXTENTS, &x), 0);
+	return x.out_count;
+}
+
 /* 0 or a negative errno. */
 static inline int try_send_fd(int socket, int what)
 {

@@ -51,16 +51,11 @@ static bool break_page(const void *p)
 static int retired(uint64_t length)
 {
 	struct buddy_extent_entry e[32];
-	struct buddy_extents x = {
-		.size = sizeof(x),
-		.entries = (uintptr_t)e,
-		.count = 32,
-	};
+	uint32_t extents = read_extents(fd, e, 32);
 	int count = 0;
 
-	expect_eq(call(fd, BUDDY_IOC_EXTENTS, &x), 0);
-	expect(x.out_count < 32);
-	for (uint32_t i = 0; i < x.out_count; i++)
+	expect(extents < 32);
+	for (uint32_t i = 0; i < extents; i++)
 		count += e[i].state == BUDDY_EXTENT_RESERVED &&
 			 e[i].length == length;
 	return count;

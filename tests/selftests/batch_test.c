@@ -9,6 +9,7 @@
 #include "ktest.h"
 
 #define MAX	BUDDY_BATCH_MAX
+#define WHOLE_REGION	(1ull << 60)	/* stands for its length, where a constant is needed */
 
 static struct buddy_batch_entry entries[MAX + 1];
 
@@ -111,58 +112,54 @@ TEST_F(device, freed_and_allocated_in_one_call)
 }
 
 /* Five good ones, then one that is wrong, then one that must not be done. */
-static void prefix(struct buddy_batch_entry wrong, int error)
+DEVICE_FIXTURE(prefix) {
+	struct buddy_batch_entry wrong;
+	int error;
+};
+
+#define WRONG_ENTRY(_what, _error, ...)					\
+	FIXTURE_VARIANT_ADD(prefix, _what) {				\
+		.wrong = { __VA_ARGS__ },				\
+		.error = -(_error),					\
+	}
+#define WRONG_ALLOC(_what, _error, ...)					\
+	WRONG_ENTRY(alloc_##_what, _error, .op = BUDDY_BATCH_ALLOC, __VA_ARGS__)
+#define WRONG_FREE(_what, _error, ...)					\
+	WRONG_ENTRY(free_##_what, _error, .op = BUDDY_BATCH_FREE, __VA_ARGS__)
+
+WRONG_ENTRY(op_0, EINVAL, .op = 0, .length = PAGE);
+WRONG_ENTRY(op_unknown, EINVAL, .op = BUDDY_BATCH_FREE + 1, .length = PAGE);
+WRONG_ENTRY(op_max, EINVAL, .op = UINT32_MAX, .length = PAGE);
+WRONG_ALLOC(length_0, EINVAL, .length = 0);
+WRONG_ALLOC(length_max, EFBIG, .length = UINT64_MAX);
+WRONG_ALLOC(length_in_use, ENOMEM, .length = WHOLE_REGION);
+WRONG_ALLOC(length_beyond, EFBIG, .length = WHOLE_REGION + 1);
+WRONG_ALLOC(flag_unknown, EINVAL, .length = PAGE, .flags = 1u << 31);
+WRONG_ALLOC(align_3, EINVAL, .length = PAGE, .align = 3);
+WRONG_ALLOC(reserved, EINVAL, .length = PAGE, .reserved = 1);
+WRONG_FREE(handle_0, ENOENT, .handle = 0);
+WRONG_FREE(handle_max, ENOENT, .handle = UINT32_MAX);
+WRONG_FREE(flags, EINVAL, .handle = 1, .flags = 1);
+WRONG_FREE(length, EINVAL, .handle = 1, .length = 1);
+WRONG_FREE(align, EINVAL, .handle = 1, .align = 1);
+WRONG_FREE(reserved, EINVAL, .handle = 1, .reserved = 1);
+
+TEST_F(prefix, up_to_the_wrong_entry)
 {
 	uint32_t done;
 
 	for (int i = 0; i < 7; i++)
 		entries[i] = an_alloc(PAGE);
-	entries[5] = wrong;
+	entries[5] = variant->wrong;
+	/* a variant is a constant, the length of the region is not */
+	if (entries[5].length == WHOLE_REGION || entries[5].length == WHOLE_REGION + 1)
+		entries[5].length += region - WHOLE_REGION;
 	entries[6].handle = 4711;
-	expect_eq(run(7, &done), error);
+	expect_eq(run(7, &done), variant->error);
 	expect_eq(done, 5);
 	expect_eq(get_stats(fd).out_blocks, 5);
 	expect_eq(entries[6].handle, 4711);
 	free_all(5);
-}
-
-TEST_F(device, a_prefix_up_to_the_first_wrong_entry)
-{
-	struct buddy_batch_entry e;
-
-	prefix(an_alloc(0), -EINVAL);
-	prefix(an_alloc(region + 1), -EFBIG);
-	prefix(an_alloc(region), -ENOMEM);
-	e = an_alloc(PAGE);
-	e.flags = 1u << 31;
-	prefix(e, -EINVAL);
-	e = an_alloc(PAGE);
-	e.align = 3;
-	prefix(e, -EINVAL);
-	e = an_alloc(PAGE);
-	e.reserved = 1;
-	prefix(e, -EINVAL);
-	for (uint32_t op = 0; op < 5; op++) {
-		if (op == BUDDY_BATCH_ALLOC || op == BUDDY_BATCH_FREE)
-			continue;
-		e = an_alloc(PAGE);
-		e.op = op;
-		prefix(e, -EINVAL);
-	}
-	prefix(a_free(0), -ENOENT);
-	prefix(a_free(UINT32_MAX), -ENOENT);
-	e = a_free(1);
-	e.flags = 1;
-	prefix(e, -EINVAL);
-	e = a_free(1);
-	e.length = 1;
-	prefix(e, -EINVAL);
-	e = a_free(1);
-	e.align = 1;
-	prefix(e, -EINVAL);
-	e = a_free(1);
-	e.reserved = 1;
-	prefix(e, -EINVAL);
 }
 
 TEST_F(device, no_memory_explains_itself)
@@ -177,39 +174,6 @@ TEST_F(device, no_memory_explains_itself)
 	expect_eq(b.out_largest, region / 2);
 	expect_eq(b.out_returning, 0);
 	free_all(1);
-}
-
-TEST_F(device, wrong_calls)
-{
-	struct buddy_batch b;
-	int ro = open("/dev/buddy", O_RDONLY);
-
-	entries[0] = an_alloc(PAGE);
-	for (int i = 0; i < 6; i++) {
-		b = batch_of(entries, 1);
-		if (i == 0)
-			b.flags = 1;
-		if (i == 1)
-			b.reserved = 1;
-		if (i == 2)
-			b.count = 0;
-		if (i == 3)
-			b.count = MAX + 1;
-		if (i == 4)
-			b.entry_size = sizeof(entries[0]) - 1;
-		if (i == 5)
-			b.entry_size = PAGE + 1;
-		expect_eq(call(fd, BUDDY_IOC_BATCH, &b), -EINVAL);
-	}
-	b = batch_of(NULL, 1);
-	expect_eq(call(fd, BUDDY_IOC_BATCH, &b), -EFAULT);
-	expect_eq(b.out_done, 0);
-	b = batch_of((void *)(UINTPTR_MAX - 100), 4);
-	expect_eq(call(fd, BUDDY_IOC_BATCH, &b), -EFAULT);
-	b = batch_of(entries, 1);
-	expect_eq(call(ro, BUDDY_IOC_BATCH, &b), -EBADF);
-	expect_eq(get_stats(fd).out_blocks, 0);
-	close(ro);
 }
 
 /* Entries of a newer header: longer, and what is not known is 0. */

@@ -10,31 +10,6 @@
 #include "dmabuf_calls.h"
 #include "share_calls.h"
 
-TEST_F(device, wrong_calls)
-{
-	struct buddy_alloc a;
-	int other = device_open(), ro = open("/dev/buddy", O_RDONLY);
-	int block;
-
-	expect_eq(alloc_block(fd, PAGE, &a), 0);
-	expect_eq(make_dmabuf(fd, a.out_handle, 2), -EINVAL);
-	expect_eq(make_dmabuf(fd, a.out_handle, 1u << 31), -EINVAL);
-	expect_eq(make_dmabuf(fd, 0, 0), -ENOENT);
-	expect_eq(make_dmabuf(fd, a.out_handle + 1, 0), -ENOENT);
-	expect_eq(make_dmabuf(fd, -1u, 0), -ENOENT);
-	expect_eq(make_dmabuf(other, a.out_handle, 0), -ENOENT);
-	expect_eq(make_dmabuf(ro, a.out_handle, 0), -EBADF);
-	block = make_dmabuf(fd, a.out_handle, 0);
-	expect(block >= 0);
-	expect_eq(make_dmabuf(block, a.out_handle, 0), -ENOTTY);
-	close(block);
-	expect_eq(free_block(fd, a.out_handle), 0);
-	expect_eq(make_dmabuf(fd, a.out_handle, 0), -ENOENT);
-	expect(wait_free(fd, region, 5));
-	close(other);
-	close(ro);
-}
-
 TEST_F(device, no_descriptor_left)
 {
 	expect_no_descriptor_left(BUDDY_IOC_DMABUF);

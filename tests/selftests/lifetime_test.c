@@ -274,36 +274,6 @@ TEST_F(device, scm_rights_hands_the_blocks_over)
 	close(pair[1]);
 }
 
-/* Opened by device_open(): closed on exec, and with it goes its last block. */
-TEST_F(device, exec_drops_a_file_that_closes_on_exec)
-{
-	int hold[2], status;
-	pid_t pid;
-
-	expect(!pipe(hold));
-	pid = fork();
-	if (!pid) {
-		struct buddy_alloc a;
-		int own = device_open();
-
-		take_filled(own, 2 * MIB + PAGE, &a);
-		dup2(hold[0], 0);
-		close(hold[0]);
-		close(hold[1]);
-		execlp("cat", "cat", NULL);
-		_exit(1);
-	}
-	for (int i = 0; !get_stats(fd).out_used && i < 3000; i++)
-		usleep(1000);
-	expect(wait_free(fd, region, 20));
-	/* the process lives on */
-	expect_eq(waitpid(pid, &status, WNOHANG), 0);
-	close(hold[0]);
-	close(hold[1]);
-	waitpid(pid, &status, 0);
-	expect_eq(status, 0);
-}
-
 /* Pages in a pipe: not mapped, not owned, and yet not free. */
 TEST_F(device, free_while_pinned_in_a_pipe)
 {

@@ -21,25 +21,6 @@ static void *map_fd(int file, size_t length, int prot, off_t offset)
 	return p == MAP_FAILED ? NULL : p;
 }
 
-TEST_F(device, wrong_calls)
-{
-	struct buddy_alloc a;
-	int other = device_open(), ro = open("/dev/buddy", O_RDONLY);
-
-	expect_eq(alloc_block(fd, PAGE, &a), 0);
-	expect_eq(share_fd(fd, a.out_handle, 2), -EINVAL);
-	expect_eq(share_fd(fd, a.out_handle, 1u << 31), -EINVAL);
-	expect_eq(share_fd(fd, 0, 0), -ENOENT);
-	expect_eq(share_fd(fd, a.out_handle + 1, 0), -ENOENT);
-	expect_eq(share_fd(other, a.out_handle, 0), -ENOENT);
-	expect_eq(share_fd(ro, a.out_handle, 0), -EBADF);
-	expect_eq(free_block(fd, a.out_handle), 0);
-	expect_eq(share_fd(fd, a.out_handle, 0), -ENOENT);
-	expect(wait_free(fd, region, 5));
-	close(other);
-	close(ro);
-}
-
 TEST_F(device, what_a_block_fd_can_do)
 {
 	const int rw = PROT_READ | PROT_WRITE;

@@ -7,7 +7,7 @@
  * Usage: failnth_load_test PATH/buddy_mem.ko [STEP]
  *
  * The allocations of the kernel's loader count, too, before and after the module's own.
- * Beyond the first ALL of them only every STEP-th is tried (7).
+ * Only every STEP-th is tried (1).
  */
 #define _GNU_SOURCE
 #include <sys/stat.h>
@@ -17,7 +17,6 @@
 
 #include "failnth.h"
 
-#define ALL	300
 #define PARAMS	"size=8M"
 #define MISSING	1024	/* kB: half a unit. 100 to 400 are taken for other things */
 
@@ -131,10 +130,10 @@ static void each_allocation(int step)
 
 	while (!problems && load_once(&sweep)) {
 		sweep.tried++;
-		sweep.n += sweep.n < ALL ? 1 : step;
+		sweep.n += step;
 	}
 	printf("# load: %d of %d failed once, %d of them refused the load; %.1f s\n",
-	       sweep.tried, sweep.n - 1, sweep.refused, now() - began);
+	       sweep.tried, sweep.n - step, sweep.refused, now() - began);
 	print_errnos(&sweep);
 	printf("# kB that were free before and not after one of them: at most %ld\n", sweep.most);
 	if (sweep.tried < 20 || !sweep.refused)
@@ -157,7 +156,7 @@ static void load_and_unload(void)
 
 int main(int argc, char **argv)
 {
-	int step = argc > 2 ? atoi(argv[2]) : 7, failed = 0;
+	int step = argc > 2 ? atoi(argv[2]) : 1, failed = 0;
 
 	module_file = argc > 1 ? open(argv[1], O_RDONLY | O_CLOEXEC) : -1;
 	if (module_file < 0 || step < 1) {

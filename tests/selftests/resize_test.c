@@ -54,6 +54,7 @@ static bool holds(int file, const struct buddy_alloc *a, uint64_t old, uint64_t 
 
 TEST_F(device, the_length_that_it_has_is_nothing_to_do)
 {
+	uint64_t used = get_stats(fd).out_used;
 	struct buddy_alloc a;
 
 	expect_eq(alloc_block(fd, 4 * PAGE, &a), 0);
@@ -62,7 +63,7 @@ TEST_F(device, the_length_that_it_has_is_nothing_to_do)
 	/* in pages */
 	expect_eq(trim(a.out_handle, 4 * PAGE - 1), 0);
 	expect_eq(grow(a.out_handle, 4 * PAGE - 1), 0);
-	expect_eq(get_stats(fd).out_used, 4 * PAGE);
+	expect_eq(get_stats(fd).out_used, used + 4 * PAGE);
 	expect_eq(free_block(fd, a.out_handle), 0);
 }
 

@@ -5,7 +5,8 @@
  * has no memory for, from libc.
  *
  * Whose a pointer is its address tells. libc's functions are reached by glibc's own
- * names for them, not by dlsym(), which allocates. errno is as malloc(3) says: set
+ * names for them, not by dlsym(), which may allocate; malloc_usable_size(), which has no
+ * such name, is looked up when the program starts. errno is as malloc(3) says: set
  * where there is no memory, else kept.
  */
 #define _GNU_SOURCE
@@ -202,19 +203,25 @@ void *pvalloc(size_t size)
 	return memalign(page, bytes & ~(page - 1));
 }
 
+static size_t (*libc_usable_size)(void *p);
+
+/*
+ * dlsym() takes the loader's lock, which a thread of the program must not wait for: the
+ * one in dlopen() may wait for that thread. So it is called before there are threads.
+ */
+void preload_resolve(void)
+{
+	libc_usable_size = (size_t (*)(void *))dlsym(RTLD_NEXT, "malloc_usable_size");
+}
+
 size_t malloc_usable_size(void *p)
 {
-	static size_t (*libc)(void *p);
-	size_t (*call)(void *p) = __atomic_load_n(&libc, __ATOMIC_RELAXED);
-
 	if (!p)
 		return 0;
 	if (preload_owns(p))
 		return large_size(p);
-	if (!call) {
-		/* may allocate, but no memory whose size it asks for */
-		call = (size_t (*)(void *))dlsym(RTLD_NEXT, "malloc_usable_size");
-		__atomic_store_n(&libc, call, __ATOMIC_RELAXED);
-	}
-	return call(p);
+	/* a library's start that is before ours */
+	if (!libc_usable_size)
+		preload_resolve();
+	return libc_usable_size(p);
 }

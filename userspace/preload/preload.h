@@ -29,6 +29,8 @@ extern struct buddy_pool *preload_pool;
 /* The calling thread is inside the library: what it allocates there is libc's. */
 extern _Thread_local bool preload_inside __attribute__((tls_model("initial-exec")));
 
+/* Finds the functions of libc that have no other name. Before there are threads. */
+void preload_resolve(void);
 void preload_count(enum preload_count what, uint64_t n);
 /* The pool, opened by the first call; NULL where it cannot be had. */
 struct buddy_pool *preload_open(void);

@@ -128,6 +128,7 @@ __attribute__((constructor)) static void start(void)
 	uint64_t bytes = env_size("BUDDY_PRELOAD_THRESHOLD", THRESHOLD_DEFAULT);
 	const char *wanted = getenv("BUDDY_PRELOAD_STATS");
 
+	preload_resolve();
 	/* so that fork handlers of the program's may allocate while ours have locks */
 	buddy_registry_init();
 	preload_threshold = bytes < THRESHOLD_MIN ? THRESHOLD_MIN : bytes;

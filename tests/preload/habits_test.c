@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: MIT
+/*
+ * habits_test.c - what programs do that a malloc() must bear, with
+ * libbuddymem_preload.so before libc.
+ *
+ * Usage: BUDDY_BACKEND=... LD_PRELOAD=... habits_test [CASE]
+ *
+ * Each case is a process of its own, which has some seconds: most of these once hung,
+ * or died.
+ */
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "tap.h"
+
+#define MIB	(1u << 20)
+#define SECONDS	20
+
+/* Keeps the compiler from what it knows of malloc(). */
+static void *hidden(void *p)
+{
+	__asm__ volatile("" : "+r"(p));
+	return p;
+}
+
+/* A thread that the start of a plugin waits for. */
+static void plugin(void)
+{
+	char path[4096], *slash;
+	ssize_t n = readlink("/proc/self/exe", path, sizeof(path) - 32);
+
+	path[n > 0 ? n : 0] = 0;
+	slash = strrchr(path, '/');
+	strcpy(slash ? slash + 1 : path, "habits_plug.so");
+	free(hidden(malloc(2 * MIB)));
+	expect(dlopen(path, RTLD_NOW));
+}
+
+static const struct tap_case cases[] = {
+	{ "a plugin's thread, in dlopen()", plugin },
+};
+
+/* As a program of its own: exit status 0 for success. */
+static int run_one(const char *number)
+{
+	alarm(SECONDS);
+	cases[atoi(number)].run();
+	return tap_failures ? 1 : 0;
+}
+
+int main(int argc, char **argv)
+{
+	int failed = 0;
+
+	if (argc > 1)
+		return run_one(argv[1]);
+	printf("1..%d\n", (int)TAP_COUNT(cases));
+	for (int i = 0; i < (int)TAP_COUNT(cases); i++) {
+		char number[8];
+		int status = -1;
+		pid_t pid;
+
+		snprintf(number, sizeof(number), "%d", i);
+		fflush(stdout);
+		pid = fork();
+		if (!pid) {
+			execl("/proc/self/exe", argv[0], number, NULL);
+			_exit(127);
+		}
+		waitpid(pid, &status, 0);
+		if (status)
+			printf("# status %#x\n", (unsigned int)status);
+		printf("%s %d - %s\n", status ? "not ok" : "ok", i + 1, cases[i].name);
+		failed += status != 0;
+	}
+	return failed ? 1 : 0;
+}

@@ -10,6 +10,7 @@
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
+#include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -42,8 +43,64 @@ static void plugin(void)
 	expect(dlopen(path, RTLD_NOW));
 }
 
+/* fork(), and what the child does: its status is 0. */
+static void expect_child(bool (*child)(void))
+{
+	int status = -1;
+	pid_t pid = fork();
+
+	if (!pid)
+		_exit(child() ? 0 : 1);
+	waitpid(pid, &status, 0);
+	expect_eq(status, 0);
+}
+
+static bool can_allocate(void)
+{
+	void *p = hidden(malloc(3 * MIB));
+
+	free(p);
+	return p;
+}
+
+extern void (*lib_at_fork)(void);	/* habits_lib.c */
+static volatile bool stop;
+static pthread_t worker;
+
+static void allocate(void)
+{
+	free(hidden(malloc(2 * MIB)));
+}
+
+static void *work(void *unused)
+{
+	(void)unused;
+	while (!stop)
+		allocate();
+	return NULL;
+}
+
+static void end_worker(void)
+{
+	stop = true;
+	pthread_join(worker, NULL);
+}
+
+/* Fork handlers that allocate, and that wait for who allocates. */
+static void fork_handlers(void)
+{
+	allocate();
+	lib_at_fork = allocate;
+	expect_child(can_allocate);
+	expect(!pthread_create(&worker, NULL, work, NULL));
+	lib_at_fork = end_worker;
+	expect_child(can_allocate);
+	lib_at_fork = NULL;
+}
+
 static const struct tap_case cases[] = {
 	{ "a plugin's thread, in dlopen()", plugin },
+	{ "fork handlers of a library", fork_handlers },
 };
 
 /* As a program of its own: exit status 0 for success. */

@@ -43,10 +43,9 @@ void preload_count(enum preload_count what, uint64_t n)
 	__atomic_fetch_add(&counts[what], n, __ATOMIC_RELAXED);
 }
 
-/* Bytes with K, M or G; @otherwise where there are none. */
-static uint64_t env_size(const char *name, uint64_t otherwise)
+/* Bytes with K, M or G; @otherwise where there are none. @text may be NULL. */
+static uint64_t size_of(const char *text, uint64_t otherwise)
 {
-	const char *text = getenv(name);
 	unsigned long long value;
 	uint32_t shift = 0;
 	char *end;
@@ -68,10 +67,15 @@ static uint64_t env_size(const char *name, uint64_t otherwise)
 	return *end || value > UINT64_MAX >> shift ? otherwise : value << shift;
 }
 
+static uint64_t env_size(const char *name)
+{
+	return size_of(getenv(name), 0);
+}
+
 /* So large that most buffers fit, and so small that the pool has some of them. */
 static uint64_t chunk_for(struct buddy_dev *dev, uint64_t limit)
 {
-	uint64_t chunk = env_size("BUDDY_PRELOAD_CHUNK", 0);
+	uint64_t chunk = env_size("BUDDY_PRELOAD_CHUNK");
 	struct buddy_info info;
 
 	if (chunk || buddy_dev_info(dev, &info))
@@ -88,7 +92,7 @@ static int open_pool(void)
 	struct buddy_pool_config config = {
 		.size = sizeof(config),
 		.flags = BUDDY_POOL_FORK_COPY,
-		.limit = env_size("BUDDY_PRELOAD_LIMIT", 0),
+		.limit = env_size("BUDDY_PRELOAD_LIMIT"),
 	};
 	const char *name = getenv("BUDDY_BACKEND");
 	struct buddy_pool *pool;
@@ -122,14 +126,33 @@ struct buddy_pool *preload_open(void)
 	return preload_pool;
 }
 
-/* From here on sizes are compared with what the user said. */
-__attribute__((constructor)) static void start(void)
+static const char *find(char **environment, const char *name)
 {
-	uint64_t bytes = env_size("BUDDY_PRELOAD_THRESHOLD", THRESHOLD_DEFAULT);
-	const char *wanted = getenv("BUDDY_PRELOAD_STATS");
+	size_t n = strlen(name);
 
+	for (char **at = environment; at && *at; at++)
+		if (!strncmp(*at, name, n) && (*at)[n] == '=')
+			return *at + n + 1;
+	return NULL;
+}
+
+/*
+ * From here on sizes are compared with what the user said. Linked with -z initfirst,
+ * this comes before the start of every other library, and of libc: getenv() has no
+ * environment yet. So the fork handler is the first that is registered, and its locks
+ * are taken after those of the program have run, which may allocate, and wait for
+ * threads that do.
+ */
+__attribute__((constructor))
+static void start(int argc, char **argv, char **environment)
+{
+	const char *wanted = find(environment, "BUDDY_PRELOAD_STATS");
+	uint64_t bytes = size_of(find(environment, "BUDDY_PRELOAD_THRESHOLD"),
+				 THRESHOLD_DEFAULT);
+
+	(void)argc;
+	(void)argv;
 	preload_resolve();
-	/* so that fork handlers of the program's may allocate while ours have locks */
 	buddy_registry_init();
 	preload_threshold = bytes < THRESHOLD_MIN ? THRESHOLD_MIN : bytes;
 	if (wanted && *wanted && strcmp(wanted, "0"))

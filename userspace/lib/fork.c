@@ -148,7 +148,11 @@ static void init_once(void)
 	pthread_atfork(prepare, in_parent, in_child);
 }
 
-/* Earlier is better: what is registered first has its locks taken last. */
+/*
+ * Earlier is better: what is registered first has its locks taken last, after the
+ * handlers of others, which may use pools. Hence at the start of the library.
+ */
+__attribute__((constructor))
 void buddy_registry_init(void)
 {
 	pthread_once(&once, init_once);

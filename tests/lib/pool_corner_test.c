@@ -6,6 +6,7 @@
  */
 #define _GNU_SOURCE
 #include <errno.h>
+#include <limits.h>
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdlib.h>
@@ -23,6 +24,14 @@ static struct buddy_pool *pool_with(uint32_t flags)
 	return pool;
 }
 
+static struct buddy_pool_stats pool_stats(struct buddy_pool *pool)
+{
+	struct buddy_pool_stats s;
+
+	expect_eq(buddy_pool_stats(pool, &s), 0);
+	return s;
+}
+
 /* fork(), and what the child says. */
 static void expect_child(bool (*child)(void *arg), void *arg)
 {
@@ -35,6 +44,34 @@ static void expect_child(bool (*child)(void *arg), void *arg)
 	}
 	waitpid(pid, &status, 0);
 	expect_eq(status, 0);
+}
+
+static bool keys_stay(void *unused)
+{
+	static pthread_key_t key[PTHREAD_KEYS_MAX];
+	struct buddy_dev *own;
+	struct buddy_pool *pool;
+	int n = 0;
+	bool ok;
+
+	(void)unused;
+	while (!pthread_key_create(&key[n], NULL))
+		pthread_setspecific(key[n], &key[n]), n++;
+	ok = n && !buddy_dev_open(&own, backend, NULL, 64 * MIB) &&
+	     !buddy_pool_create(own, NULL, &pool);
+	for (int i = 0; i < 1000; i++)
+		ok = ok && !buddy_pool_free(pool, buddy_pool_alloc(pool, 100));
+	while (n--)
+		ok = ok && pthread_getspecific(key[n]) == &key[n];
+	buddy_pool_destroy(pool);
+	buddy_dev_close(own);
+	return ok;
+}
+
+/* The first case: there was no pool yet, which is when the library takes its key. */
+static void no_keys(void)
+{
+	expect_child(keys_stay, NULL);
 }
 
 static struct buddy_pool *at_fork;
@@ -62,8 +99,47 @@ static void fork_handler(void)
 	at_fork = NULL;
 }
 
+static struct buddy_pool *late;
+static pthread_key_t late_key;
+
+/* The library's destructor has run, in the first round of four. */
+static void use_late(void *round)
+{
+	if ((uintptr_t)round < PTHREAD_DESTRUCTOR_ITERATIONS)
+		pthread_setspecific(late_key, (void *)((uintptr_t)round + 1));
+	else
+		buddy_pool_free(late, buddy_pool_alloc(late, 100));
+}
+
+static void *end_late(void *unused)
+{
+	buddy_pool_free(late, buddy_pool_alloc(late, 100));
+	pthread_setspecific(late_key, (void *)1);
+	return unused;
+}
+
+/* Nothing is left of a thread that used a pool until its very end. */
+static void last_breath(void)
+{
+	pthread_t t;
+
+	late = pool_with(0);
+	expect(!pthread_key_create(&late_key, use_late));
+	for (int i = 0; i < 2; i++) {
+		expect(!pthread_create(&t, NULL, end_late, NULL));
+		pthread_join(t, NULL);
+	}
+	expect_eq(buddy_pool_trim(late), 0);
+	expect_eq(pool_stats(late).cached, 0);
+	expect_eq(pool_stats(late).bytes, 0);
+	buddy_pool_destroy(late);
+	pthread_key_delete(late_key);
+}
+
 static const struct tap_case cases[] = {
+	{ "no key left for the library", no_keys },
 	{ "a fork handler that allocates", fork_handler },
+	{ "a thread's last breath", last_breath },
 };
 
 int main(int argc, char **argv)

@@ -5,7 +5,8 @@
  * A thread pops from and pushes to its own magazines without a lock; an empty one is
  * filled to half from the depot or the trees, of a full one the older half goes there. An object
  * may be freed by another thread than the one that allocated it: it goes into the
- * magazine of the one that frees. A thread that ends empties its magazines.
+ * magazine of the one that frees. A thread that ends empties its magazines; where nobody would
+ * tell (no key left, or its last destructors) it has none, and works on the trees.
  *
  * Magazines hold up to 63 objects, and less of the larger classes: the cache of the
  * configuration is the bytes that each may hold.
@@ -24,7 +25,10 @@ uint8_t buddy_class_table[SMALL_MAX / GRANULE + 1];
 
 static _Thread_local struct heap *my_heaps
 	__attribute__((tls_model("initial-exec")));	/* registry */
+/* The thread's heaps have ended. What its destructors still do has none. */
+static _Thread_local bool exiting __attribute__((tls_model("initial-exec")));
 static pthread_key_t exit_key;
+static bool have_key;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
 /*
@@ -54,6 +58,7 @@ static void thread_exit(void *unused)
 	pthread_mutex_lock(&buddy_registry);
 	heap = my_heaps;
 	my_heaps = NULL;
+	exiting = true;
 	buddy_heap_cache.id = 0;
 	for (; heap; heap = next) {
 		struct buddy_pool *pool = heap->pool;
@@ -74,7 +79,15 @@ static void init_once(void)
 		class += i > class_size(class);
 		buddy_class_table[i] = (uint8_t)class;
 	}
-	pthread_key_create(&exit_key, thread_exit);
+	have_key = !pthread_key_create(&exit_key, thread_exit);
+}
+
+/* The library leaves, with a plugin that it is part of: no thread may call it. */
+__attribute__((destructor)) static void leave(void)
+{
+	if (have_key)
+		pthread_key_delete(exit_key);
+	have_key = false;
 }
 
 /* @cache: bytes that a magazine may hold; at least two objects. */
@@ -94,12 +107,16 @@ void buddy_classes_init(struct buddy_pool *pool, uint64_t cache)
 	}
 }
 
-/* Both locks are held. A foreign pool has no heaps, so no call finds a fast path. */
+/*
+ * Both locks are held. A foreign pool has no heaps, so no call finds a fast path; and
+ * there is none that nobody would end.
+ */
 static struct heap *heap_create(struct buddy_pool *pool)
 {
 	struct heap *heap = NULL;
 
-	if (!pool->foreign)
+	if (!pool->foreign && have_key && !exiting &&
+	    !pthread_setspecific(exit_key, &my_heaps))
 		heap = buddy_books_alloc(sizeof(*heap));
 	if (!heap)
 		return NULL;
@@ -117,7 +134,6 @@ static struct heap *heap_create(struct buddy_pool *pool)
 	heap->owner = &my_heaps;
 	heap->thread_next = my_heaps;
 	my_heaps = heap;
-	pthread_setspecific(exit_key, &my_heaps);
 	return heap;
 }
 

@@ -98,9 +98,64 @@ static void fork_handlers(void)
 	lib_at_fork = NULL;
 }
 
+static pthread_barrier_t meet;
+
+/* Is told to end itself before it calls what it is given, and after that may. */
+static void *cancelled(void *call)
+{
+	pthread_barrier_wait(&meet);
+	pthread_barrier_wait(&meet);
+	((void (*)(void))call)();
+	pthread_testcancel();
+	return NULL;
+}
+
+static bool returned;
+
+static void call_free(void)
+{
+	void *p = hidden(malloc(20 * MIB));
+
+	free(p);
+	returned = true;
+}
+
+static void call_fork(void)
+{
+	pid_t pid = fork();
+
+	if (!pid)
+		_exit(0);
+	returned = pid > 0;
+}
+
+/* free() and fork() are no cancellation points: no lock stays behind. */
+static void cancellation(void)
+{
+	static void (*const calls[])(void) = { call_free, call_fork };
+	void *result;
+	pthread_t t;
+
+	pthread_barrier_init(&meet, NULL, 2);
+	allocate();
+	for (int i = 0; i < 2; i++) {
+		returned = false;
+		expect(!pthread_create(&t, NULL, cancelled, (void *)calls[i]));
+		pthread_barrier_wait(&meet);
+		pthread_cancel(t);
+		pthread_barrier_wait(&meet);
+		pthread_join(t, &result);
+		expect(returned && result == PTHREAD_CANCELED);
+		allocate();
+	}
+	while (wait(NULL) > 0)
+		;
+}
+
 static const struct tap_case cases[] = {
 	{ "a plugin's thread, in dlopen()", plugin },
 	{ "fork handlers of a library", fork_handlers },
+	{ "cancelled threads", cancellation },
 };
 
 /* As a program of its own: exit status 0 for success. */

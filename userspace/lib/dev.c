@@ -145,9 +145,14 @@ void buddy_dev_leave(struct buddy_dev *dev)
 
 int buddy_dev_renew(struct buddy_dev *dev)
 {
-	if (dev->fd < 0)
-		return dev->ops->reopen(dev);
-	return is_open(dev) ? 0 : -EBADF;
+	int cancel, err;
+
+	if (dev->fd >= 0)
+		return is_open(dev) ? 0 : -EBADF;
+	cancel = buddy_cancel_off();
+	err = dev->ops->reopen(dev);
+	buddy_cancel_restore(cancel);
+	return err;
 }
 
 const char *buddy_dev_backend(const struct buddy_dev *dev)

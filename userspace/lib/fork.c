@@ -26,6 +26,7 @@ pthread_mutex_t buddy_registry = PTHREAD_MUTEX_INITIALIZER;
 
 static struct buddy_pool *pools;	/* registry */
 static uint64_t last_id;		/* registry */
+static int cancel;			/* registry: of the thread that forks */
 static int gate[2];			/* registry: the pipe, or -1 */
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
@@ -39,7 +40,10 @@ static bool anything_to_copy(void)
 
 static void prepare(void)
 {
+	int state = buddy_cancel_off();
+
 	pthread_mutex_lock(&buddy_registry);
+	cancel = state;
 	for (struct buddy_pool *pool = pools; pool; pool = pool->next)
 		pthread_mutex_lock(&pool->lock);
 	gate[0] = gate[1] = -1;
@@ -50,6 +54,7 @@ static void prepare(void)
 
 static void in_parent(void)
 {
+	int state = cancel;
 	char nothing;
 
 	if (gate[0] >= 0) {
@@ -62,6 +67,7 @@ static void in_parent(void)
 	for (struct buddy_pool *pool = pools; pool; pool = pool->next)
 		pthread_mutex_unlock(&pool->lock);
 	pthread_mutex_unlock(&buddy_registry);
+	buddy_cancel_restore(state);
 }
 
 static void copy_failed(void)
@@ -141,6 +147,7 @@ static void in_child(void)
 	if (gate[1] >= 0)
 		close(gate[1]);
 	pthread_mutex_init(&buddy_registry, NULL);
+	buddy_cancel_restore(cancel);
 }
 
 static void init_once(void)

@@ -8,7 +8,27 @@
 #ifndef BUDDY_MEM_PRIVATE_H
 #define BUDDY_MEM_PRIVATE_H
 
+#include <pthread.h>
+
 #include "buddy_mem.h"
+
+/*
+ * Allocating and freeing are no cancellation points, as malloc() and free() are none;
+ * close(), open(), fallocate() and more are, and a thread that ended there would keep
+ * its locks. Around these: what _off() returned goes to _restore().
+ */
+static inline int buddy_cancel_off(void)
+{
+	int state;
+
+	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &state);
+	return state;
+}
+
+static inline void buddy_cancel_restore(int state)
+{
+	pthread_setcancelstate(state, NULL);
+}
 
 struct buddy_backend_ops {
 	const char *name;

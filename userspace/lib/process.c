@@ -82,10 +82,11 @@ static int do_extents(struct process_dev *p, struct buddy_extents *x)
 static int process_call(struct buddy_dev *dev, unsigned long command, void *arg)
 {
 	struct process_dev *p = (struct process_dev *)dev;
-	int err = -ENOTTY;
+	int err = -ENOTTY, cancel;
 
 	if (getpid() != p->pid)
 		return -EPERM;
+	cancel = buddy_cancel_off();
 	pthread_mutex_lock(&p->lock);
 	switch (command) {
 	case BUDDY_IOC_INFO:
@@ -118,6 +119,7 @@ static int process_call(struct buddy_dev *dev, unsigned long command, void *arg)
 		break;
 	}
 	pthread_mutex_unlock(&p->lock);
+	buddy_cancel_restore(cancel);
 	return err;
 }
 

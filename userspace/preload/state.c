@@ -117,7 +117,10 @@ static int open_pool(void)
 
 static void open_once(void)
 {
+	int cancel = buddy_cancel_off();
+
 	open_error = open_pool();
+	buddy_cancel_restore(cancel);
 }
 
 struct buddy_pool *preload_open(void)

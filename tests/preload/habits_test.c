@@ -10,12 +10,16 @@
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
+#include <fcntl.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "tap.h"
@@ -152,10 +156,125 @@ static void cancellation(void)
 		;
 }
 
+static unsigned char *data;
+
+static bool data_as_forked(void)
+{
+	for (int i = 0; i < 20 * (int)MIB; i += 4096)
+		if (data[i] != 1)
+			return false;
+	return true;
+}
+
+/* The child's copy is of the time of fork(), without a descriptor to wait by. */
+static void no_descriptors(void)
+{
+	struct rlimit limit = { 500, 500 };
+	int status;
+
+	data = hidden(malloc(20 * MIB));
+	memset(data, 1, 20 * MIB);
+	setrlimit(RLIMIT_NOFILE, &limit);
+	while (open("/dev/null", O_RDONLY) >= 0)
+		;
+	for (int i = 0; i < 10; i++) {
+		pid_t pid = fork();
+
+		if (!pid)
+			_exit(data_as_forked() ? 0 : 1);
+		memset(data, 2, 20 * MIB);
+		waitpid(pid, &status, 0);
+		expect_eq(status, 0);
+		memset(data, 1, 20 * MIB);
+	}
+}
+
+static int siblings;
+
+static void *breed(void *pids)
+{
+	while (!stop && siblings < 500) {
+		pid_t pid = _Fork();
+
+		if (!pid)
+			pause();
+		((pid_t *)pids)[siblings++] = pid;
+	}
+	return NULL;
+}
+
+/* Children that another thread makes, of which the library knows nothing. */
+static void strangers(void)
+{
+	static pid_t pids[500];
+	pthread_t t;
+
+	data = hidden(malloc(2 * MIB));
+	expect(!pthread_create(&t, NULL, breed, pids));
+	for (int i = 0; i < 100; i++)
+		expect_child(can_allocate);
+	stop = true;
+	pthread_join(t, NULL);
+	while (siblings)
+		kill(pids[--siblings], SIGKILL);
+}
+
+/* Children whose end nobody sees. */
+static void unseen_children(void)
+{
+	data = hidden(malloc(2 * MIB));
+	signal(SIGCHLD, SIG_IGN);
+	for (int i = 0; i < 10; i++)
+		if (!fork())
+			_exit(0);
+	signal(SIGCHLD, SIG_DFL);
+	expect_child(can_allocate);
+}
+
+static double seconds(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
+}
+
+/* A child that dies while it copies, and a fork() that fails: nobody waits for them. */
+static void no_child(void)
+{
+	struct rlimit limit = { 0, RLIM_INFINITY };
+	double start = seconds();
+	int status;
+	pid_t pid;
+
+	data = hidden(malloc(20 * MIB));
+	getrlimit(RLIMIT_AS, &limit);
+	limit.rlim_cur = 16 * MIB;
+	setrlimit(RLIMIT_AS, &limit);
+	pid = fork();
+	if (!pid)
+		_exit(0);
+	waitpid(pid, &status, 0);
+	expect(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT);
+	limit.rlim_cur = limit.rlim_max;
+	setrlimit(RLIMIT_AS, &limit);
+	getrlimit(RLIMIT_NPROC, &limit);
+	limit.rlim_cur = 0;
+	setrlimit(RLIMIT_NPROC, &limit);
+	/* to root this limit is none */
+	expect(getuid() || !setuid(65534));
+	expect(fork() < 0);
+	expect(seconds() - start < 5);
+}
+
 static const struct tap_case cases[] = {
 	{ "a plugin's thread, in dlopen()", plugin },
 	{ "fork handlers of a library", fork_handlers },
 	{ "cancelled threads", cancellation },
+	{ "no descriptors left at fork()", no_descriptors },
+	{ "children of another thread", strangers },
+	{ "children that are not reaped", unseen_children },
+	{ "no child, or a dead one", no_child },
 };
 
 /* As a program of its own: exit status 0 for success. */

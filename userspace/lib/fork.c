@@ -9,26 +9,118 @@
  * is foreign: what it holds can be used, and nothing be allocated or freed, as with
  * blocks. A pool with BUDDY_POOL_FORK_COPY is to the child what malloc() is: a copy.
  * The child copies what is in use to private memory at the same addresses, while the
- * parent's forking thread waits; a pipe that closes when the child is done, or dead,
- * ends the wait. Then the child lets go of the parent's device, and opens its own
- * when it needs more.
+ * parent's forking thread waits at a gate. Then the child lets go of the parent's
+ * device, and opens its own when it needs more.
+ *
+ * The gate is a page that both share. No descriptor, which a process may have none of,
+ * and which other children inherit. The child locks it, says that it has, copies, and
+ * unlocks it; if it dies the kernel does. So the parent waits for as long as there is
+ * a child that copies, whatever becomes of it, and whoever reaps it. Only one that was
+ * killed before its first steps costs GATE_TRIES times GATE_WAIT_MS, and a fork() that
+ * failed a tenth of that, if there are other children.
  */
 #define _GNU_SOURCE
-#include <fcntl.h>
+#include <errno.h>
+#include <linux/futex.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "pool.h"
+
+#define GATE_WAIT_MS	100
+#define GATE_TRIES	100
+
+struct gate {
+	pthread_mutex_t copying;	/* robust; the child has it */
+	uint32_t locked;		/* 1: it has */
+};
 
 pthread_mutex_t buddy_registry = PTHREAD_MUTEX_INITIALIZER;
 
 static struct buddy_pool *pools;	/* registry */
 static uint64_t last_id;		/* registry */
 static int cancel;			/* registry: of the thread that forks */
-static int gate[2];			/* registry: the pipe, or -1 */
+static struct gate *gate;		/* registry; NULL until a pool needs it */
+static pid_t gate_owner;		/* registry: 0 where @gate is another's */
+static bool gate_open;			/* registry: the child has to copy */
 static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+/* A new gate. Where there is no memory the old one stays. */
+static int gate_create(void)
+{
+	struct gate *new = mmap(NULL, sizeof(*new), PROT_READ | PROT_WRITE,
+				MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	pthread_mutexattr_t attr;
+
+	if (new == MAP_FAILED)
+		return -ENOMEM;
+	pthread_mutexattr_init(&attr);
+	pthread_mutexattr_setpshared(&attr, PTHREAD_PROCESS_SHARED);
+	pthread_mutexattr_setrobust(&attr, PTHREAD_MUTEX_ROBUST);
+	pthread_mutex_init(&new->copying, &attr);
+	pthread_mutexattr_destroy(&attr);
+	if (gate)
+		munmap(gate, sizeof(*gate));
+	gate = new;
+	gate_owner = getpid();
+	return 0;
+}
+
+static void gate_futex(int op, uint32_t value)
+{
+	const struct timespec wait = { 0, GATE_WAIT_MS * 1000000l };
+
+	syscall(SYS_futex, &gate->locked, op, value,
+		op == FUTEX_WAIT ? &wait : NULL, NULL, 0);
+}
+
+static bool no_children(void)
+{
+	siginfo_t info;
+
+	return waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT | __WALL) &&
+	       errno == ECHILD;
+}
+
+/*
+ * In the parent: waits until the child has copied, or is dead. @failed: fork() may
+ * have made none; the handlers of others can have left that errno, too.
+ */
+static void gate_wait(bool failed)
+{
+	int tries = failed ? GATE_TRIES / 10 : GATE_TRIES;
+
+	for (int i = 0; i < tries; i++) {
+		if (__atomic_load_n(&gate->locked, __ATOMIC_ACQUIRE) ||
+		    (failed && no_children()))
+			break;
+		gate_futex(FUTEX_WAIT, 0);
+	}
+	if (!__atomic_load_n(&gate->locked, __ATOMIC_ACQUIRE)) {
+		/* should it come yet, it has the old one */
+		gate_create();
+		return;
+	}
+	if (pthread_mutex_lock(&gate->copying) == EOWNERDEAD)
+		pthread_mutex_consistent(&gate->copying);
+	pthread_mutex_unlock(&gate->copying);
+}
+
+static void gate_enter(void)
+{
+	pthread_mutex_lock(&gate->copying);
+	__atomic_store_n(&gate->locked, 1, __ATOMIC_RELEASE);
+	gate_futex(FUTEX_WAKE, 1);
+}
+
+static void gate_leave(void)
+{
+	pthread_mutex_unlock(&gate->copying);
+}
 
 static bool anything_to_copy(void)
 {
@@ -46,24 +138,23 @@ static void prepare(void)
 	cancel = state;
 	for (struct buddy_pool *pool = pools; pool; pool = pool->next)
 		pthread_mutex_lock(&pool->lock);
-	gate[0] = gate[1] = -1;
-	/* without a pipe the parent does not wait, and may change what is copied */
-	if (anything_to_copy() && pipe2(gate, O_CLOEXEC))
-		gate[0] = gate[1] = -1;
+	gate_open = anything_to_copy();
+	if (!gate_open)
+		return;
+	/* that of a parent, also where no handler of ours has seen the child made */
+	if (gate_owner != getpid())
+		gate_create();
+	gate->locked = 0;
+	/* fork() sets it only where it fails */
+	errno = 0;
 }
 
 static void in_parent(void)
 {
 	int state = cancel;
-	char nothing;
 
-	if (gate[0] >= 0) {
-		close(gate[1]);
-		/* 0 is the end; the one error is a signal */
-		while (read(gate[0], &nothing, 1) < 0)
-			;
-		close(gate[0]);
-	}
+	if (gate_open)
+		gate_wait(errno != 0);
 	for (struct buddy_pool *pool = pools; pool; pool = pool->next)
 		pthread_mutex_unlock(&pool->lock);
 	pthread_mutex_unlock(&buddy_registry);
@@ -140,12 +231,13 @@ static void child_of_pool(struct buddy_pool *pool)
 
 static void in_child(void)
 {
-	if (gate[0] >= 0)
-		close(gate[0]);
+	if (gate_open)
+		gate_enter();
 	for (struct buddy_pool *pool = pools; pool; pool = pool->next)
 		child_of_pool(pool);
-	if (gate[1] >= 0)
-		close(gate[1]);
+	if (gate_open)
+		gate_leave();
+	gate_owner = 0;
 	pthread_mutex_init(&buddy_registry, NULL);
 	buddy_cancel_restore(cancel);
 }
@@ -165,14 +257,20 @@ void buddy_registry_init(void)
 	pthread_once(&once, init_once);
 }
 
-void buddy_registry_add(struct buddy_pool *pool)
+/* Return: 0; -ENOMEM. */
+int buddy_registry_add(struct buddy_pool *pool)
 {
 	buddy_registry_init();
 	pthread_mutex_lock(&buddy_registry);
+	if (pool->flags & BUDDY_POOL_FORK_COPY && !gate && gate_create()) {
+		pthread_mutex_unlock(&buddy_registry);
+		return -ENOMEM;
+	}
 	pool->id = ++last_id;
 	pool->next = pools;
 	pools = pool;
 	pthread_mutex_unlock(&buddy_registry);
+	return 0;
 }
 
 /* Ends the heaps of a pool, too. */

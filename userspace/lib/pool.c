@@ -64,13 +64,16 @@ int buddy_pool_create(struct buddy_dev *dev, const struct buddy_pool_config *con
 	pool->dev = dev;
 	pthread_mutex_init(&pool->lock, NULL);
 	err = configure(pool, config ? config : &defaults);
-	if (err) {
-		buddy_books_free(pool, sizeof(*pool));
-		return err;
+	if (!err) {
+		err = buddy_registry_add(pool);
+		if (err)
+			buddy_arena_destroy(pool);
 	}
-	buddy_registry_add(pool);
-	*result = pool;
-	return 0;
+	if (err)
+		buddy_books_free(pool, sizeof(*pool));
+	else
+		*result = pool;
+	return err;
 }
 
 void buddy_pool_destroy(struct buddy_pool *pool)

@@ -236,7 +236,7 @@ void buddy_heaps_adopt(struct buddy_pool *pool);
 /* fork.c */
 extern pthread_mutex_t buddy_registry __attribute__((visibility("hidden")));
 void buddy_registry_init(void);
-void buddy_registry_add(struct buddy_pool *pool);
+int buddy_registry_add(struct buddy_pool *pool);
 void buddy_registry_remove(struct buddy_pool *pool);
 
 #endif /* BUDDY_MEM_POOL_H */

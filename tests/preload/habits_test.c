@@ -17,6 +17,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -26,6 +27,13 @@
 
 #define MIB	(1u << 20)
 #define SECONDS	20
+
+/* A function that returns. */
+#if defined(__x86_64__)
+static const uint8_t code[] = { 0xc3 };
+#elif defined(__aarch64__)
+static const uint8_t code[] = { 0xc0, 0x03, 0x5f, 0xd6 };
+#endif
 
 /* Keeps the compiler from what it knows of malloc(). */
 static void *hidden(void *p)
@@ -267,10 +275,69 @@ static void no_child(void)
 	expect(seconds() - start < 5);
 }
 
+static size_t page;
+
+static bool readable(const void *p)
+{
+	int fds[2];
+	bool yes = !pipe(fds) && write(fds[1], p, 1) == 1;
+
+	close(fds[0]);
+	close(fds[1]);
+	return yes;
+}
+
+/* Of @data: a page that may not be touched, and one of code. */
+static bool access_as_forked(void)
+{
+	void *no = data + page;
+
+	if (data[0] != 1 || data[3 * page - 1] != 1 || readable(no))
+		return false;
+	((void (*)(void))(data + 3 * page))();
+	if (mprotect(no, page, PROT_READ) || data[page] != 1)
+		return false;
+	free(data);
+	return can_allocate();
+}
+
+static bool is_hole(void)
+{
+	free(hidden(malloc(2 * MIB)));
+	/* and nothing else is put there */
+	return data[page - 1] == 1 && data[3 * page] == code[0] &&
+	       !readable(data + page) && !readable(data + 3 * page - 1) &&
+	       mmap(data + page, page, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS |
+		    MAP_FIXED_NOREPLACE, -1, 0) == MAP_FAILED;
+}
+
+/* Pages of a buffer with another access than malloc() gives. */
+static void page_access(void)
+{
+	page = (size_t)sysconf(_SC_PAGESIZE);
+	for (int i = 0; i < 2; i++) {
+		/* in a chunk, and by itself */
+		data = hidden(aligned_alloc(page, i ? 40 * MIB : 2 * MIB));
+		memset(data, 1, 2 * MIB);
+		expect(!mprotect(data + page, page, PROT_NONE));
+		memcpy(data + 3 * page, code, sizeof(code));
+		__builtin___clear_cache((char *)data + 3 * page, (char *)data + 4 * page);
+		expect(!mprotect(data + 3 * page, page, PROT_READ | PROT_EXEC));
+		expect_child(access_as_forked);
+		expect(!mprotect(data, 4 * page, PROT_READ | PROT_WRITE));
+		expect(!madvise(data + page, 2 * page, MADV_DONTFORK));
+		expect_child(is_hole);
+		expect(data[page] == 1);
+		expect(!madvise(data + page, 2 * page, MADV_DOFORK));
+		free(data);
+	}
+}
+
 static const struct tap_case cases[] = {
 	{ "a plugin's thread, in dlopen()", plugin },
 	{ "fork handlers of a library", fork_handlers },
 	{ "cancelled threads", cancellation },
+	{ "pages with another access", page_access },
 	{ "no descriptors left at fork()", no_descriptors },
 	{ "children of another thread", strangers },
 	{ "children that are not reaped", unseen_children },

@@ -36,7 +36,8 @@ void buddy_books_free(void *books, size_t bytes)
 		munmap(books, bytes);
 }
 
-static void *reserve(void *address, uint64_t bytes, int flags)
+/* Addresses without access. Return: where, or MAP_FAILED. */
+void *buddy_arena_reserve(void *address, uint64_t bytes, int flags)
 {
 	return mmap(address, bytes, PROT_NONE,
 		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | flags, -1, 0);
@@ -45,7 +46,7 @@ static void *reserve(void *address, uint64_t bytes, int flags)
 static int reserve_aligned(struct buddy_pool *pool, uint64_t bytes)
 {
 	uint64_t all = bytes + ARENA_ALIGN, before;
-	void *p = reserve(NULL, all, 0);
+	void *p = buddy_arena_reserve(NULL, all, 0);
 
 	if (p == MAP_FAILED)
 		return -ENOMEM;
@@ -106,7 +107,7 @@ static int span_map(struct buddy_pool *pool, struct span *span, uint64_t length,
 	err = buddy_block_map_at(span->block, address);
 	if (err) {
 		/* a failed MAP_FIXED may have taken the reservation away */
-		reserve(address, span->length, MAP_FIXED);
+		buddy_arena_reserve(address, span->length, MAP_FIXED);
 		buddy_block_free(span->block);
 	}
 	return err;
@@ -145,7 +146,7 @@ int buddy_span_take(struct buddy_pool *pool, struct span *span, uint64_t length,
 
 void buddy_span_return(struct buddy_pool *pool, struct span *span, uint32_t slot)
 {
-	reserve(slot_address(pool, slot), span->length, MAP_FIXED);
+	buddy_arena_reserve(slot_address(pool, slot), span->length, MAP_FIXED);
 	if (span->block)
 		buddy_block_free(span->block);
 	buddy_core_free(&pool->slots, slot, span->slots);

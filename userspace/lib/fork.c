@@ -170,39 +170,18 @@ static void copy_failed(void)
 	abort();
 }
 
-/* Puts private memory with the same content in the place of a span. */
-static void copy_span(struct buddy_pool *pool, struct span *span, uint32_t slot)
-{
-	struct chunk *chunk = span->is_chunk ? (struct chunk *)span : NULL;
-	uint8_t *from = slot_address(pool, slot), *to;
-	struct buddy_extent e;
-
-	to = mmap(NULL, span->length, PROT_READ | PROT_WRITE,
-		  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (to == MAP_FAILED)
-		copy_failed();
-	if (!chunk)
-		memcpy(to, from, span->length);
-	for (uint32_t at = 0; chunk && at < chunk->core.granules;
-	     at = e.offset + e.size) {
-		uint64_t start;
-
-		buddy_core_find(&chunk->core, at, &e);
-		start = (uint64_t)e.offset << GRANULE_SHIFT;
-		if (e.used)
-			memcpy(to + start, from + start,
-			       (uint64_t)e.size << GRANULE_SHIFT);
-	}
-	if (mremap(to, span->length, span->length, MREMAP_MAYMOVE | MREMAP_FIXED,
-		   from) == MAP_FAILED)
-		copy_failed();
-}
-
+/* The pool's spans lie in the order of their addresses, as maps does. */
 static void child_of_pool(struct buddy_pool *pool)
 {
 	bool copy = pool->flags & BUDDY_POOL_FORK_COPY && !pool->foreign;
 	struct buddy_extent e;
+	struct maps maps;
 
+	if (copy) {
+		/* its descriptor may be the last there is, and is wanted now */
+		buddy_dev_leave(pool->dev);
+		buddy_maps_open(&maps);
+	}
 	for (uint32_t at = 0; at < pool->nr_slots; at = e.offset + e.size) {
 		struct span *span;
 
@@ -210,8 +189,8 @@ static void child_of_pool(struct buddy_pool *pool)
 		span = pool->span[e.offset];
 		if (!e.used || !span)
 			continue;
-		if (copy && span->block)
-			copy_span(pool, span, e.offset);
+		if (copy && span->block && buddy_span_copy(&maps, pool, span, e.offset))
+			copy_failed();
 		/* the block is the parent's; its object here is ours */
 		free(span->block);
 		span->block = NULL;
@@ -219,7 +198,7 @@ static void child_of_pool(struct buddy_pool *pool)
 			buddy_span_copied(pool, span);
 	}
 	if (copy) {
-		buddy_dev_leave(pool->dev);
+		buddy_maps_close(&maps);
 	} else {
 		pool->foreign = true;
 		/* no heap is cached as this pool's: every call takes the lock */

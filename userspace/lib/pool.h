@@ -199,6 +199,7 @@ static inline uint64_t granule_or_beyond(const struct buddy_pool *pool,
 /* arena.c: addresses, and blocks of the device mapped there */
 int buddy_arena_create(struct buddy_pool *pool, uint64_t bytes);
 void buddy_arena_destroy(struct buddy_pool *pool);
+void *buddy_arena_reserve(void *address, uint64_t bytes, int flags);
 int buddy_span_take(struct buddy_pool *pool, struct span *span, uint64_t length,
 		    uint64_t align, uint32_t *slot);
 void buddy_span_return(struct buddy_pool *pool, struct span *span, uint32_t slot);
@@ -232,6 +233,24 @@ void buddy_heap_empty(struct buddy_pool *pool, struct heap *heap);
 struct heap *buddy_heap_find(struct buddy_pool *pool, bool create);
 void buddy_heaps_destroy(struct buddy_pool *pool);
 void buddy_heaps_adopt(struct buddy_pool *pool);
+
+/*
+ * copy.c: what a forked child does with each span, in the order of their addresses.
+ * Nothing here allocates.
+ */
+struct maps {
+	int fd;				/* of /proc/self/maps, or -1 */
+	uint32_t at, end;		/* of what is read and not looked at yet */
+	uint64_t from, to;		/* a mapping: its addresses, */
+	int prot;			/* access, */
+	bool shared;			/* and kind */
+	char text[1024];
+};
+
+void buddy_maps_open(struct maps *maps);
+void buddy_maps_close(struct maps *maps);
+int buddy_span_copy(struct maps *maps, struct buddy_pool *pool, struct span *span,
+		    uint32_t slot);
 
 /* fork.c */
 extern pthread_mutex_t buddy_registry __attribute__((visibility("hidden")));

@@ -10,6 +10,8 @@
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -136,10 +138,65 @@ static void last_breath(void)
 	pthread_key_delete(late_key);
 }
 
+static useconds_t memfd_takes;
+
+/* The library's, as slow as wanted. */
+int memfd_create(const char *name, unsigned int flags)
+{
+	usleep(memfd_takes);
+	return (int)syscall(SYS_memfd_create, name, flags);
+}
+
+static struct buddy_pool *two[2];
+static unsigned char *got[2];
+
+static void *fill(void *which)
+{
+	uintptr_t i = (uintptr_t)which;
+
+	got[i] = buddy_pool_alloc(two[i], 3 * MIB);
+	if (got[i])
+		memset(got[i], (int)i + 1, 3 * MIB);
+	return NULL;
+}
+
+static bool two_at_once(void *unused)
+{
+	pthread_t t[2];
+
+	(void)unused;
+	memfd_takes = 50000;
+	for (uintptr_t i = 0; i < 2; i++)
+		pthread_create(&t[i], NULL, fill, (void *)i);
+	for (int i = 0; i < 2; i++)
+		pthread_join(t[i], NULL);
+	return got[0] && got[1] && got[0][MIB] == 1 && got[1][MIB] == 2 &&
+	       !buddy_pool_free(two[0], got[0]) && got[1][MIB] == 2 &&
+	       !buddy_pool_free(two[1], got[1]);
+}
+
+/* Two pools on one device, which both find that the child has to open its own. */
+static void two_pools(void)
+{
+	struct buddy_dev *own, *before = dev;
+
+	expect_eq(buddy_dev_open(&own, backend, NULL, 64 * MIB), 0);
+	dev = own;
+	for (int i = 0; i < 2; i++)
+		two[i] = pool_with(BUDDY_POOL_FORK_COPY);
+	dev = before;
+	for (int i = 0; i < 10; i++)
+		expect_child(two_at_once, NULL);
+	for (int i = 0; i < 2; i++)
+		buddy_pool_destroy(two[i]);
+	buddy_dev_close(own);
+}
+
 static const struct tap_case cases[] = {
 	{ "no key left for the library", no_keys },
 	{ "a fork handler that allocates", fork_handler },
 	{ "a thread's last breath", last_breath },
+	{ "two pools on one device, in a child", two_pools },
 };
 
 int main(int argc, char **argv)

@@ -143,14 +143,19 @@ void buddy_dev_leave(struct buddy_dev *dev)
 	dev->fd = -1;
 }
 
+/* A device may have several pools, whose locks do not keep them from each other. */
+static pthread_mutex_t renewing = PTHREAD_MUTEX_INITIALIZER;
+
 int buddy_dev_renew(struct buddy_dev *dev)
 {
-	int cancel, err;
+	int cancel = buddy_cancel_off(), err;
 
-	if (dev->fd >= 0)
-		return is_open(dev) ? 0 : -EBADF;
-	cancel = buddy_cancel_off();
-	err = dev->ops->reopen(dev);
+	pthread_mutex_lock(&renewing);
+	if (dev->fd < 0)
+		err = dev->ops->reopen(dev);
+	else
+		err = is_open(dev) ? 0 : -EBADF;
+	pthread_mutex_unlock(&renewing);
 	buddy_cancel_restore(cancel);
 	return err;
 }

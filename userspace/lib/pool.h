@@ -27,6 +27,8 @@
  *   registry  fork.c: the list of pools, the list of heaps of each thread
  *   pool      everything in struct buddy_pool but what never changes; calls of the
  *             device are made under it
+ *   renewing  dev.c: which pool of a device opens it again in a child. fork() finds it
+ *             free, as it has the locks of all pools
  *   (none)    a heap's magazines: their thread alone. Others read their ends for
  *             statistics; a forked child empties those of threads that it has not
  */

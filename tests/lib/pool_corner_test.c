@@ -6,6 +6,7 @@
  */
 #define _GNU_SOURCE
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <pthread.h>
 #include <stdbool.h>
@@ -192,11 +193,26 @@ static void two_pools(void)
 	buddy_dev_close(own);
 }
 
+/* The library does not close a number that is another's by now. */
+static void foreign_number(void)
+{
+	struct buddy_dev *own;
+	int number = fcntl(0, F_DUPFD, 400);
+
+	/* the lowest one from 400 */
+	close(number);
+	expect_eq(buddy_dev_open(&own, backend, NULL, 64 * MIB), 0);
+	expect_eq(dup2(0, number), number);
+	buddy_dev_close(own);
+	expect(!close(number));
+}
+
 static const struct tap_case cases[] = {
 	{ "no key left for the library", no_keys },
 	{ "a fork handler that allocates", fork_handler },
 	{ "a thread's last breath", last_breath },
 	{ "two pools on one device, in a child", two_pools },
+	{ "a descriptor that is another's", foreign_number },
 };
 
 int main(int argc, char **argv)

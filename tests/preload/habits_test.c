@@ -333,12 +333,54 @@ static void page_access(void)
 	}
 }
 
+/* The number of the library's descriptor, found by the name of its file. */
+static int library_fd(void)
+{
+	char name[64], target[64];
+
+	for (int fd = 3; fd < 1024; fd++) {
+		ssize_t n;
+
+		snprintf(name, sizeof(name), "/proc/self/fd/%d", fd);
+		n = readlink(name, target, sizeof(target) - 1);
+		target[n > 0 ? n : 0] = 0;
+		if (strstr(target, "buddy"))
+			return fd;
+	}
+	return -1;
+}
+
+/* A daemon closes what it does not know, and gets the number for a file of its own. */
+static void reused_descriptor(void)
+{
+	char name[] = "/tmp/habits.XXXXXX", byte;
+	off_t at = 1 << 30;	/* where blocks start in the memfd */
+	int fd, file;
+
+	data = hidden(malloc(20 * MIB));
+	memset(data, 1, 20 * MIB);
+	fd = library_fd();
+	expect(fd > 0);
+	closefrom(3);
+	file = mkstemp(name);
+	unlink(name);
+	expect_eq(dup2(file, fd), fd);
+	for (int i = 0; i < 64; i++)
+		expect_eq(pwrite(file, "x", 1, at + i * (off_t)MIB), 1);
+	free(data);
+	free(hidden(malloc(30 * MIB)));
+	for (int i = 0; i < 64; i++)
+		expect(pread(file, &byte, 1, at + i * (off_t)MIB) == 1 && byte == 'x');
+	expect(fcntl(fd, F_GETFD) >= 0);
+}
+
 static const struct tap_case cases[] = {
 	{ "a plugin's thread, in dlopen()", plugin },
 	{ "fork handlers of a library", fork_handlers },
 	{ "cancelled threads", cancellation },
 	{ "pages with another access", page_access },
 	{ "no descriptors left at fork()", no_descriptors },
+	{ "a descriptor's number, used again", reused_descriptor },
 	{ "children of another thread", strangers },
 	{ "children that are not reaped", unseen_children },
 	{ "no child, or a dead one", no_child },

@@ -11,6 +11,7 @@
  */
 #define _GNU_SOURCE
 #include <errno.h>
+#include <stdlib.h>
 #include <sys/mman.h>
 
 #include "pool.h"
@@ -147,8 +148,10 @@ int buddy_span_take(struct buddy_pool *pool, struct span *span, uint64_t length,
 void buddy_span_return(struct buddy_pool *pool, struct span *span, uint32_t slot)
 {
 	buddy_arena_reserve(slot_address(pool, slot), span->length, MAP_FIXED);
-	if (span->block)
+	if (buddy_dev_is_open(pool->dev))
 		buddy_block_free(span->block);
+	else
+		free(span->block);	/* the file is closed: it ends with the mapping */
 	buddy_core_free(&pool->slots, slot, span->slots);
 	pool->span[slot] = NULL;
 	pool->bytes -= span->length;

@@ -128,17 +128,17 @@ int buddy_dev_set_fd(struct buddy_dev *dev, int fd)
 	return 0;
 }
 
-static bool is_open(const struct buddy_dev *dev)
+bool buddy_dev_is_open(const struct buddy_dev *dev)
 {
 	struct stat st;
 
-	return !fstat(dev->fd, &st) && st.st_dev == dev->st_dev &&
+	return dev->fd >= 0 && !fstat(dev->fd, &st) && st.st_dev == dev->st_dev &&
 	       st.st_ino == dev->st_ino;
 }
 
 void buddy_dev_leave(struct buddy_dev *dev)
 {
-	if (dev->fd >= 0 && is_open(dev))
+	if (buddy_dev_is_open(dev))
 		close(dev->fd);
 	dev->fd = -1;
 }
@@ -154,7 +154,7 @@ int buddy_dev_renew(struct buddy_dev *dev)
 	if (dev->fd < 0)
 		err = dev->ops->reopen(dev);
 	else
-		err = is_open(dev) ? 0 : -EBADF;
+		err = buddy_dev_is_open(dev) ? 0 : -EBADF;
 	pthread_mutex_unlock(&renewing);
 	buddy_cancel_restore(cancel);
 	return err;

@@ -23,8 +23,7 @@ static int device_call(struct buddy_dev *dev, unsigned long command, void *arg)
 
 static void device_close(struct buddy_dev *dev)
 {
-	if (dev->fd >= 0)
-		close(dev->fd);
+	buddy_dev_leave(dev);
 	free(dev);
 }
 

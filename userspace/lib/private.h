@@ -9,6 +9,7 @@
 #define BUDDY_MEM_PRIVATE_H
 
 #include <pthread.h>
+#include <stdbool.h>
 
 #include "buddy_mem.h"
 
@@ -49,8 +50,13 @@ struct buddy_dev {
 /* Takes @fd, or a negative errno. Return: 0 or that errno. */
 int buddy_dev_set_fd(struct buddy_dev *dev, int fd);
 /*
- * For pools that have a copy after fork(): leave() in the child lets the parent's
- * device go; renew() sees to it that there is one: it opens the child's own, and
+ * Programs close descriptors that they do not know, and get the number for a file of
+ * their own: is @dev's still the device? Before what would change that file.
+ */
+bool buddy_dev_is_open(const struct buddy_dev *dev);
+/*
+ * leave() lets the device go, at its end, or in a forked child with a copy of its
+ * pools; renew() sees to it that there is one: it opens the child's own, and
  * finds out where others have closed the descriptor. Return: 0; -EBADF; others of
  * open().
  */

@@ -128,8 +128,7 @@ static void process_close(struct buddy_dev *dev)
 	struct process_dev *p = (struct process_dev *)dev;
 
 	pthread_mutex_destroy(&p->lock);
-	if (dev->fd >= 0)
-		close(dev->fd);
+	buddy_dev_leave(dev);
 	free(p->core_mem);
 	free(p);
 }

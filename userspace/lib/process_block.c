@@ -60,6 +60,8 @@ static int punch(struct process_dev *p, uint32_t first, uint32_t size)
 {
 	off_t offset = (off_t)(BUDDY_PROCESS_BASE + buddy_process_bytes(p, first));
 
+	if (!buddy_dev_is_open(&p->dev))
+		return -EBADF;
 	return fallocate(p->dev.fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
 			 offset, (off_t)buddy_process_bytes(p, size)) ? -errno : 0;
 }

@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "pool.h"
@@ -37,6 +38,7 @@ static uint64_t counts[COUNT_END];
 static int open_error;
 static const char *backend_name = "none";
 static int report_fd = -1;	/* stderr, which many programs close before the end */
+static struct stat report_file;	/* what it was then: the number may be another's */
 
 void preload_count(enum preload_count what, uint64_t n)
 {
@@ -160,6 +162,16 @@ static void start(int argc, char **argv, char **environment)
 	preload_threshold = bytes < THRESHOLD_MIN ? THRESHOLD_MIN : bytes;
 	if (wanted && *wanted && strcmp(wanted, "0"))
 		report_fd = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, REPORT_FD);
+	if (report_fd >= 0 && fstat(report_fd, &report_file))
+		report_fd = -1;
+}
+
+static bool can_report(void)
+{
+	struct stat now;
+
+	return report_fd >= 0 && !fstat(report_fd, &now) &&
+	       now.st_dev == report_file.st_dev && now.st_ino == report_file.st_ino;
 }
 
 __attribute__((destructor)) static void report(void)
@@ -167,7 +179,7 @@ __attribute__((destructor)) static void report(void)
 	char line[256];
 	int n;
 
-	if (report_fd < 0)
+	if (!can_report())
 		return;
 	n = snprintf(line, sizeof(line),
 		     "buddy_preload: pid %d, backend %s, %llu buffers of %llu bytes, "

@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -49,11 +50,30 @@ static void opening(void)
 	expect_eq(buddy_dev_open(&d, BUDDY_BACKEND_DEVICE, "/", 0), -EISDIR);
 	expect_eq(buddy_dev_open(&d, (enum buddy_backend)77, NULL, 0), -EINVAL);
 	expect_eq(buddy_dev_open(&d, BUDDY_BACKEND_PROCESS, NULL, UINT64_MAX),
-		  -EINVAL);
+		  -EFBIG);
+	expect_eq(buddy_dev_open(&d, BUDDY_BACKEND_PROCESS, NULL, 1ull << 50), -EFBIG);
 	expect_eq(buddy_dev_open(&d, BUDDY_BACKEND_AUTO, "/nonexistent", 0), 0);
 	expect(!strcmp(buddy_dev_backend(d), "process"));
 	buddy_dev_close(d);
 	buddy_dev_close(NULL);
+}
+
+/* A limit that ends who exceeds it. */
+static void file_limit(void)
+{
+	struct rlimit before, limit;
+	struct buddy_dev *d;
+
+	getrlimit(RLIMIT_FSIZE, &before);
+	limit = before;
+	limit.rlim_cur = 1024 * MIB;
+	setrlimit(RLIMIT_FSIZE, &limit);
+	expect_eq(buddy_dev_open(&d, BUDDY_BACKEND_PROCESS, NULL, MIB), -EFBIG);
+	limit.rlim_cur = 1025 * MIB;
+	setrlimit(RLIMIT_FSIZE, &limit);
+	expect_eq(buddy_dev_open(&d, BUDDY_BACKEND_PROCESS, NULL, MIB), 0);
+	buddy_dev_close(d);
+	setrlimit(RLIMIT_FSIZE, &before);
 }
 
 static void environment(void)
@@ -339,6 +359,7 @@ int main(int argc, char **argv)
 {
 	static const struct tap_case cases[] = {
 		{ "opening", opening },
+		{ "a limit of file sizes", file_limit },
 		{ "environment variables", environment },
 		{ "auto does not hide a lack of permission", auto_without_permission },
 		{ "one block", one_block },

@@ -57,8 +57,9 @@ enum buddy_backend {
  *
  * Return: 0; -ENOENT (no node: is the module loaded?); -EACCES (no permission
  * for it); -EINVAL (unknown backend, bad $BUDDY_BACKEND or $BUDDY_SIZE);
- * -ENOTTY (not a buddy device); -EPROTO (a module of another ABI version);
- * -ENOMEM; others of open(2).
+ * -EFBIG (@size is more than a process backend can have, or RLIMIT_FSIZE allows: 1 GiB
+ * and the region); -ENOTTY (not a buddy device); -EPROTO (a module of another ABI
+ * version); -ENOMEM; others of open(2).
  */
 int buddy_dev_open(struct buddy_dev **dev, enum buddy_backend backend,
 		   const char *path, uint64_t size);

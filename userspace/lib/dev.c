@@ -204,7 +204,7 @@ const char *buddy_strerror(int error)
 	} texts[] = {
 		{ 0, "no error" },
 		{ -EINVAL, "invalid: a length of 0, an alignment that is no power of two or above 1 GiB, an unknown flag, or a bad BUDDY_BACKEND (device, process, auto) or BUDDY_SIZE (as 256M)" },
-		{ -EFBIG, "larger than the whole region; load the module with a larger size=, or set BUDDY_SIZE for the process backend" },
+		{ -EFBIG, "larger than the whole region; load the module with a larger size=, or set BUDDY_SIZE for the process backend, which needs 1 GiB more below ulimit -f" },
 		{ -ENOMEM, "no free range of this length; buddyctl stats shows the largest one" },
 		{ -ENOENT, "no such device or handle; `modprobe buddy_mem` makes /dev/buddy, BUDDY_BACKEND=process needs no module" },
 		{ -ENODEV, "the device node is there but not its module; `modprobe buddy_mem`, or use BUDDY_BACKEND=process" },

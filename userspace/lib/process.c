@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "process.h"
@@ -138,10 +139,15 @@ static int process_reopen(struct buddy_dev *dev)
 {
 	struct process_dev *p = (struct process_dev *)dev;
 	uint32_t granules = p->core.granules;
-	int err, fd = memfd_create("buddy-process", MFD_CLOEXEC);
+	uint64_t end = BUDDY_PROCESS_BASE + buddy_process_bytes(p, granules);
+	struct rlimit limit;
+	int err, fd;
 
-	if (fd >= 0 && ftruncate(fd, (off_t)(BUDDY_PROCESS_BASE +
-					     buddy_process_bytes(p, granules)))) {
+	/* a file above this limit is a signal that ends the program */
+	if (!getrlimit(RLIMIT_FSIZE, &limit) && end > limit.rlim_cur)
+		return -EFBIG;
+	fd = memfd_create("buddy-process", MFD_CLOEXEC);
+	if (fd >= 0 && ftruncate(fd, (off_t)end)) {
 		err = -errno;
 		close(fd);
 		return err;
@@ -169,7 +175,7 @@ static int process_init(struct process_dev *p, uint64_t size)
 	p->shift = buddy_log2((uint64_t)sysconf(_SC_PAGESIZE));
 	granules = ((size - 1) >> p->shift) + 1;
 	if (granules > BUDDY_CORE_MAX_GRANULES)
-		return -EINVAL;
+		return -EFBIG;
 	p->core_mem = aligned_alloc(16, buddy_core_bytes((uint32_t)granules));
 	if (!p->core_mem)
 		return -ENOMEM;

@@ -120,6 +120,17 @@ static void alignments(void)
 			expect_eq(buddy_pool_free(pool, p), 0);
 		}
 	}
+	/* of what is cut from trees and blocks, the alignment takes nothing */
+	for (size_t align = 128 * KIB; align <= 16 * MIB; align *= 2) {
+		void *p = buddy_pool_alloc_aligned(pool, align, 0);
+
+		expect_eq(buddy_pool_usable_size(pool, p), 4 * KIB);
+		expect_eq(buddy_pool_free(pool, p), 0);
+		p = buddy_pool_alloc_aligned(pool, align, 68 * KIB);
+		expect_eq(buddy_pool_usable_size(pool, p), 68 * KIB);
+		expect_eq(buddy_pool_free(pool, p), 0);
+	}
+	expect_eq(pool_stats(pool).objects, 0);
 	expect(!buddy_pool_alloc_aligned(pool, 0, 1));
 	expect(!buddy_pool_alloc_aligned(pool, 3, 1));
 	expect(!buddy_pool_alloc_aligned(pool, 2048 * MIB, 1));

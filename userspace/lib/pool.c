@@ -192,12 +192,10 @@ void *buddy_pool_alloc_aligned(struct buddy_pool *pool, size_t align, size_t siz
 {
 	if (!is_power_of_two(align) || align > ALIGN_MAX || size > PTRDIFF_MAX)
 		return NULL;
-	/* An object is aligned to the power of two that holds it. */
-	if (size <= align / 2)
-		size = align / 2 + 1;
-	if (align <= SMALL_MAX)
-		return buddy_pool_alloc(pool, size);
-	return alloc_big(pool, size, align);
+	if (align > SMALL_MAX)
+		return alloc_big(pool, size ? size : 1, align);
+	/* a new object is aligned to the power of two that holds it */
+	return buddy_pool_alloc(pool, size > align / 2 ? size : align / 2 + 1);
 }
 
 static bool is_fresh(struct buddy_pool *pool, const void *object)

@@ -261,17 +261,18 @@ int buddy_batch_free(struct buddy_block **blocks, uint32_t count, uint32_t *done
  * are.
  *
  * An object's size is rounded up: to 64 bytes up to 512, to a quarter of the power of
- * two below it up to 64 KiB, to 4 KiB up to half a chunk, to the page above. It is
- * aligned to 64 bytes or to the largest power of two that its rounded size has within
- * it, whichever is more.
+ * two below it up to 64 KiB, to 4 KiB up to half a chunk, to the page above. A new
+ * object is aligned to the power of two that holds its rounded size, up to a chunk; one
+ * that has grown where it lies keeps the alignment that it had.
  *
  * Threads: all calls on a pool, but buddy_pool_destroy(), may come from any thread at
  * any time; an object may be freed by another thread than allocated it. Each thread
  * keeps some freed small objects for itself, so that most calls take no lock; when it
- * ends they go back.
+ * ends they go back. To the others they are no free memory: an allocation takes what the
+ * calling thread keeps before it fails, and not what other threads keep.
  *
  * fork(): in the child a pool is its parent's, as blocks are: objects can be used,
- * and are shared with the parent; allocation gives NULL, the others -EPERM. With
+ * and are shared with the parent; what allocates gives NULL, free and trim -EPERM. With
  * BUDDY_POOL_FORK_COPY the child has its own copy of everything, as with malloc();
  * fork() takes the time of copying all objects.
  */
@@ -342,7 +343,8 @@ struct buddy_pool_stats {
  *
  * Takes nothing from the device yet; reserves addresses, four times @limit.
  *
- * Return: 0; -EINVAL (a member of @config is wrong); -ENOMEM; -EPERM in a child of
+ * Return: 0; -EINVAL (a member of @config is wrong, or the region or @limit is below
+ * 128 KiB, the smallest chunk); -ENOMEM; -EPERM in a child of
  * fork() with the process backend.
  */
 int buddy_pool_create(struct buddy_dev *dev, const struct buddy_pool_config *config,
@@ -359,7 +361,8 @@ void buddy_pool_destroy(struct buddy_pool *pool);
  * @pool: the pool
  * @size: bytes; 0 counts as 1
  *
- * Return: the object; NULL where there is no memory, or in a child of fork().
+ * Return: the object; NULL where there is no memory that is free or that the calling
+ * thread keeps, or in a child of fork().
  */
 void *buddy_pool_alloc(struct buddy_pool *pool, size_t size);
 
@@ -390,8 +393,8 @@ void *buddy_pool_zalloc(struct buddy_pool *pool, size_t count, size_t size);
  * @size: bytes; 0 counts as 1
  *
  * The content stays, up to the smaller of both sizes. An object that shrinks by less
- * than half stays where it is, and one above 64 KiB grows where it is if what follows
- * is free.
+ * than half stays where it is, and one above 64 KiB grows where it is, up to half a
+ * chunk, if what follows is free.
  *
  * Return: the object, here or elsewhere; NULL where there is no memory, or @object is
  * no object of this pool: it then is as before.

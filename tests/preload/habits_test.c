@@ -374,6 +374,18 @@ static void reused_descriptor(void)
 	expect(fcntl(fd, F_GETFD) >= 0);
 }
 
+/* What addresses the program may have, it has for itself. */
+static void few_addresses(void)
+{
+	struct rlimit limit = { 2000ul * MIB, 2000ul * MIB };
+
+	setrlimit(RLIMIT_AS, &limit);
+	data = hidden(malloc(2 * MIB));
+	memset(data, 1, 2 * MIB);
+	expect_eq(library_fd(), -1);
+	free(data);
+}
+
 static const struct tap_case cases[] = {
 	{ "a plugin's thread, in dlopen()", plugin },
 	{ "fork handlers of a library", fork_handlers },
@@ -383,6 +395,7 @@ static const struct tap_case cases[] = {
 	{ "a descriptor's number, used again", reused_descriptor },
 	{ "children of another thread", strangers },
 	{ "children that are not reaped", unseen_children },
+	{ "a limit of addresses", few_addresses },
 	{ "no child, or a dead one", no_child },
 };
 

@@ -16,13 +16,6 @@
 
 #include "pool.h"
 
-#define ARENA_ALIGN	(1ull << 30)
-/*
- * Addresses are cheap: with four times what the pool may take, whole slots for
- * huge objects and holes between them do not run out before the memory does.
- */
-#define ARENA_TIMES	4
-
 void *buddy_books_alloc(size_t bytes)
 {
 	void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE,

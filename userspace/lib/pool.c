@@ -14,8 +14,6 @@
 #include "pool.h"
 
 #define CHUNK_DEFAULT	(2ull << 20)
-#define CHUNK_MIN	(2ull * SMALL_MAX)
-#define CHUNK_MAX	(1ull << 30)
 #define CACHE_DEFAULT	(256ull << 10)
 #define ALIGN_MAX	(1ull << 30)
 

@@ -46,6 +46,8 @@
 #define SMALL_MAX	(64u << 10)
 /* Large objects are exact to this: finer cuts leave crumbs that nobody wants. */
 #define LARGE_UNIT	4096u
+#define CHUNK_MIN	(2ull * SMALL_MAX)
+#define CHUNK_MAX	(1ull << 30)
 /* Class 0 is none; 1 .. CLASSES are small; then two more. */
 #define CLASSES		36
 #define CLASS_LARGE	(CLASSES + 1)
@@ -199,6 +201,13 @@ static inline uint64_t granule_or_beyond(const struct buddy_pool *pool,
 }
 
 /* arena.c: addresses, and blocks of the device mapped there */
+#define ARENA_ALIGN	(1ull << 30)
+/*
+ * Addresses are cheap: with four times what the pool may take, whole slots for
+ * huge objects and holes between them do not run out before the memory does.
+ */
+#define ARENA_TIMES	4
+
 int buddy_arena_create(struct buddy_pool *pool, uint64_t bytes);
 void buddy_arena_destroy(struct buddy_pool *pool);
 void *buddy_arena_reserve(void *address, uint64_t bytes, int flags);

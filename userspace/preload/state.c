@@ -3,18 +3,20 @@
  * state.c - the pool behind malloc(), opened when it is first needed; the
  * environment; the counters and the line at exit.
  *
- * Nothing here may fail loudly: a program that gets no pool runs on libc.
+ * A pool that cannot be had is no error: the program runs on libc.
  *
- * once protects the opening. Who is opening, or is in the library at all, has
+ * once protects the opening. Who opens, or allocates or frees in the pool, has
  * preload_inside set, so the malloc() of that thread is libc's, and opening does not
  * come back here.
  */
 #define _GNU_SOURCE
+#include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -24,8 +26,8 @@
 #define THRESHOLD_DEFAULT	(1ull << 20)
 #define THRESHOLD_MIN		4096ull
 /* So that most large buffers share blocks of the device, and need no system call. */
-#define CHUNK_MAX		(32ull << 20)
-#define CHUNK_MIN		(2ull << 20)
+#define CHUNK_MOST		(32ull << 20)
+#define CHUNK_LEAST		(2ull << 20)
 #define CHUNKS_OF_POOL	8
 #define REPORT_FD		400
 
@@ -75,27 +77,57 @@ static uint64_t env_size(const char *name)
 }
 
 /* So large that most buffers fit, and so small that the pool has some of them. */
-static uint64_t chunk_for(struct buddy_dev *dev, uint64_t limit)
+static uint64_t chunk_for(uint64_t region, uint64_t limit)
 {
 	uint64_t chunk = env_size("BUDDY_PRELOAD_CHUNK");
-	struct buddy_info info;
 
-	if (chunk || buddy_dev_info(dev, &info))
+	if (!limit || limit > region)
+		limit = region;
+	if (chunk >= CHUNK_MIN && chunk <= CHUNK_MAX && !(chunk & (chunk - 1)) &&
+	    chunk <= limit)
 		return chunk;
-	if (!limit || limit > info.out_region)
-		limit = info.out_region;
-	for (chunk = CHUNK_MAX; chunk > limit / CHUNKS_OF_POOL;)
+	for (chunk = CHUNK_MOST; chunk > limit / CHUNKS_OF_POOL;)
 		chunk /= 2;
-	return chunk < CHUNK_MIN ? 0 : chunk;
+	return chunk < CHUNK_LEAST ? 0 : chunk;
 }
 
-static int open_pool(void)
+/*
+ * The addresses of a pool count for the limit that a program may have; it is to keep
+ * half of them for itself.
+ */
+static bool has_addresses(uint64_t region, uint64_t limit)
+{
+	uint64_t bytes = limit && limit < region ? limit : region;
+	struct rlimit has;
+
+	return getrlimit(RLIMIT_AS, &has) || has.rlim_cur == RLIM_INFINITY ||
+	       ARENA_TIMES * bytes + ARENA_ALIGN <= has.rlim_cur / 2;
+}
+
+/* Closes @dev where it fails. */
+static int create_pool(struct buddy_dev *dev, struct buddy_pool **pool)
 {
 	struct buddy_pool_config config = {
 		.size = sizeof(config),
 		.flags = BUDDY_POOL_FORK_COPY,
 		.limit = env_size("BUDDY_PRELOAD_LIMIT"),
 	};
+	struct buddy_info info;
+	int err = buddy_dev_info(dev, &info);
+
+	if (!err && !has_addresses(info.out_region, config.limit))
+		err = -ENOMEM;
+	if (!err) {
+		config.chunk = chunk_for(info.out_region, config.limit);
+		err = buddy_pool_create(dev, &config, pool);
+	}
+	if (err)
+		buddy_dev_close(dev);
+	return err;
+}
+
+static int open_pool(void)
+{
 	const char *name = getenv("BUDDY_BACKEND");
 	struct buddy_pool *pool;
 	struct buddy_dev *dev;
@@ -106,12 +138,9 @@ static int open_pool(void)
 			     BUDDY_BACKEND_DEVICE, NULL, 0);
 	if (err)
 		return err;
-	config.chunk = chunk_for(dev, config.limit);
-	err = buddy_pool_create(dev, &config, &pool);
-	if (err) {
-		buddy_dev_close(dev);
+	err = create_pool(dev, &pool);
+	if (err)
 		return err;
-	}
 	backend_name = buddy_dev_backend(dev);
 	__atomic_store_n(&preload_pool, pool, __ATOMIC_RELEASE);
 	return 0;

@@ -137,13 +137,20 @@ static void *large_realloc(void *old, size_t size)
 
 void *realloc(void *old, size_t size)
 {
+	int saved = errno;
+	void *p = NULL;
+
 	if (!old)
 		return malloc(size);
 	if (preload_owns(old))
 		return large_realloc(old, size);
 	/* libc moves the pages of what is large already, and copies nothing */
 	if (is_large(size) && malloc_usable_size(old) < preload_threshold)
-		return move(old, malloc_usable_size(old), size);
+		p = move(old, malloc_usable_size(old), size);
+	if (p)
+		return p;
+	/* where there is no memory for two, libc may make it longer where it is */
+	errno = saved;
 	return __libc_realloc(old, size);
 }
 

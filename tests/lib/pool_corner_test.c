@@ -29,7 +29,7 @@ static struct buddy_pool *pool_with(uint32_t flags)
 
 static struct buddy_pool_stats pool_stats(struct buddy_pool *pool)
 {
-	struct buddy_pool_stats s;
+	struct buddy_pool_stats s = { .size = sizeof(s) };
 
 	expect_eq(buddy_pool_stats(pool, &s), 0);
 	return s;

@@ -225,7 +225,7 @@ static void do_pass(struct worker *w)
 
 static void balance(struct worker *w)
 {
-	struct buddy_pool_stats s;
+	struct buddy_pool_stats s = { .size = sizeof(s) };
 
 	buddy_pool_stats(pool, &s);
 	check(w, s.used + s.cached <= s.bytes && s.bytes <= s.limit);
@@ -285,7 +285,7 @@ static void random_calls(void)
 {
 	uint64_t before = used(), refused = 0, passed = 0;
 	struct worker *w = &workers[0];
-	struct buddy_pool_stats s;
+	struct buddy_pool_stats s = { .size = sizeof(s) };
 
 	printf("# %llu operations, %d threads, seed %llu\n",
 	       (unsigned long long)operations, threads, (unsigned long long)first_seed);

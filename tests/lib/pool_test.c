@@ -30,7 +30,7 @@ static struct buddy_pool *pool_with(uint32_t flags, uint64_t chunk, uint64_t lim
 
 static struct buddy_pool_stats pool_stats(struct buddy_pool *pool)
 {
-	struct buddy_pool_stats s;
+	struct buddy_pool_stats s = { .size = sizeof(s) };
 
 	expect_eq(buddy_pool_stats(pool, &s), 0);
 	expect(s.used + s.cached <= s.bytes);
@@ -57,6 +57,10 @@ static void config(void)
 		{ .size = sizeof(wrong[0]), .chunk = 2048 * MIB },
 		{ .size = sizeof(wrong[0]), .chunk = 4 * MIB, .limit = 2 * MIB },
 	};
+	struct { struct buddy_pool_config known; uint64_t more; } longer = {
+		{ .size = sizeof(longer) }, 0
+	};
+	struct { struct buddy_pool_stats known; uint64_t more; } s;
 	struct buddy_pool *pool = (void *)&pool;
 
 	for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
@@ -69,6 +73,20 @@ static void config(void)
 	expect_eq(pool_stats(pool).bytes, 0);
 	buddy_pool_destroy(pool);
 	buddy_pool_destroy(NULL);
+	/* of an earlier and a later header */
+	expect_eq(buddy_pool_create(dev, &longer.known, &pool), 0);
+	memset(&s, 0xff, sizeof(s));
+	s.known.size = sizeof(s);
+	expect_eq(buddy_pool_stats(pool, &s.known), 0);
+	expect(s.known.size == sizeof(s) && s.known.chunk == 2 * MIB && !s.more);
+	s.known.bytes = s.known.size = 24;
+	expect_eq(buddy_pool_stats(pool, &s.known), 0);
+	expect(s.known.chunk == 2 * MIB && s.known.bytes == 24);
+	s.known.size = 4;
+	expect_eq(buddy_pool_stats(pool, &s.known), -EINVAL);
+	buddy_pool_destroy(pool);
+	longer.more = 1;
+	expect_eq(buddy_pool_create(dev, &longer.known, &pool), -E2BIG);
 	/* a limit below the usual chunk */
 	pool = pool_with(0, 0, MIB);
 	expect_eq(pool_stats(pool).chunk, MIB);

@@ -282,7 +282,8 @@ int buddy_batch_free(struct buddy_block **blocks, uint32_t count, uint32_t *done
 
 /**
  * struct buddy_pool_config - how a pool is to be
- * @size: sizeof(struct buddy_pool_config)
+ * @size: sizeof(struct buddy_pool_config). A later library takes a shorter one, and this
+ *        one takes a longer, if what it does not know is zero
  * @flags: BUDDY_POOL_FORK_COPY or 0
  * @chunk: bytes of a chunk: a power of two, 128 KiB to 1 GiB; 0: 2 MiB, or what the
  *         region or @limit has
@@ -300,6 +301,9 @@ struct buddy_pool_config {
 
 /**
  * struct buddy_pool_stats - a pool now
+ * @size: sizeof(struct buddy_pool_stats), set by the caller: so many bytes are filled,
+ *        with zeroes where the library has no more to say
+ * @reserved: 0
  * @limit: bytes that it may take from the device
  * @chunk: bytes of a chunk
  * @bytes: bytes that it has from the device
@@ -319,6 +323,8 @@ struct buddy_pool_config {
  * While other threads allocate, @used, @cached and @objects are near the truth.
  */
 struct buddy_pool_stats {
+	uint32_t size;
+	uint32_t reserved;
 	uint64_t limit;
 	uint64_t chunk;
 	uint64_t bytes;
@@ -343,7 +349,8 @@ struct buddy_pool_stats {
  *
  * Takes nothing from the device yet; reserves addresses, four times @limit.
  *
- * Return: 0; -EINVAL (a member of @config is wrong, or the region or @limit is below
+ * Return: 0; -E2BIG (@config is longer than this library knows, and not zero there);
+ * -EINVAL (a member of @config is wrong, or the region or @limit is below
  * 128 KiB, the smallest chunk); -ENOMEM; -EPERM in a child of
  * fork() with the process backend.
  */
@@ -439,9 +446,9 @@ int buddy_pool_trim(struct buddy_pool *pool);
 /**
  * buddy_pool_stats() - a pool now
  * @pool: the pool
- * @stats: all of it is set
+ * @stats: @size is set by the caller, all else is filled
  *
- * Return: 0.
+ * Return: 0; -EINVAL (@size is not set).
  */
 int buddy_pool_stats(struct buddy_pool *pool, struct buddy_pool_stats *stats);
 

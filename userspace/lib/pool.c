@@ -16,22 +16,40 @@
 #define CHUNK_DEFAULT	(2ull << 20)
 #define CACHE_DEFAULT	(256ull << 10)
 #define ALIGN_MAX	(1ull << 30)
+/* No structure of a caller's will ever be as long. */
+#define SIZE_LIMIT	4096u
 
 static bool is_power_of_two(uint64_t n)
 {
 	return n && !(n & (n - 1));
 }
 
+/* A longer one, of a later header, asks for nothing new where it is zero. */
+static int check_size(const struct buddy_pool_config *config)
+{
+	const char *bytes = (const char *)config;
+
+	if (config->size < sizeof(*config))
+		return -EINVAL;
+	if (config->size > SIZE_LIMIT)
+		return -E2BIG;
+	for (uint32_t i = sizeof(*config); i < config->size; i++)
+		if (bytes[i])
+			return -E2BIG;
+	return 0;
+}
+
 static int configure(struct buddy_pool *pool, const struct buddy_pool_config *config)
 {
 	uint64_t chunk = config->chunk, cache = config->cache;
 	struct buddy_info info;
-	int err = buddy_dev_info(pool->dev, &info);
+	int err = check_size(config);
 
+	if (!err)
+		err = buddy_dev_info(pool->dev, &info);
 	if (err)
 		return err;
-	if (config->size != sizeof(*config) ||
-	    config->flags & ~BUDDY_POOL_FORK_COPY)
+	if (config->flags & ~BUDDY_POOL_FORK_COPY)
 		return -EINVAL;
 	pool->page = info.out_granule;
 	pool->limit = info.out_region;
@@ -282,7 +300,7 @@ int buddy_pool_trim(struct buddy_pool *pool)
 	return err;
 }
 
-/* What threads keep, and the depot. */
+/* What threads keep, and the depot. Threads change theirs meanwhile: no count wraps. */
 static void count_cached(struct buddy_pool *pool, struct buddy_pool_stats *stats)
 {
 	for (uint32_t class = 1; class <= CLASSES; class++) {
@@ -290,16 +308,24 @@ static void count_cached(struct buddy_pool *pool, struct buddy_pool_stats *stats
 
 		for (struct heap *heap = pool->heaps; heap; heap = heap->next)
 			n += magazine_count(&heap->magazine[class]);
-		stats->objects -= n;
+		stats->objects -= n < stats->objects ? n : stats->objects;
 		stats->cached += n * pool->class_granules[class] * GRANULE;
 	}
+	if (stats->cached > stats->used)
+		stats->cached = stats->used;
 	stats->used -= stats->cached;
 }
 
 int buddy_pool_stats(struct buddy_pool *pool, struct buddy_pool_stats *stats)
 {
+	const uint32_t size = stats->size;
+	struct buddy_pool_stats now;
+
+	if (size < offsetof(struct buddy_pool_stats, limit) || size > SIZE_LIMIT)
+		return -EINVAL;
 	pthread_mutex_lock(&pool->lock);
-	*stats = (struct buddy_pool_stats){
+	now = (struct buddy_pool_stats){
+		.size = size,
 		.limit = pool->limit,
 		.chunk = chunk_bytes(pool),
 		.bytes = pool->bytes,
@@ -314,7 +340,9 @@ int buddy_pool_stats(struct buddy_pool *pool, struct buddy_pool_stats *stats)
 		.fails = pool->fails,
 		.bad_frees = pool->bad_frees,
 	};
-	count_cached(pool, stats);
+	count_cached(pool, &now);
 	pthread_mutex_unlock(&pool->lock);
+	memset(stats, 0, size);
+	memcpy(stats, &now, size < sizeof(now) ? size : sizeof(now));
 	return 0;
 }

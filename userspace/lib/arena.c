@@ -138,14 +138,17 @@ int buddy_span_take(struct buddy_pool *pool, struct span *span, uint64_t length,
 	return 0;
 }
 
+/* Where the addresses cannot be reserved again, others may get them: the slots stay used. */
 void buddy_span_return(struct buddy_pool *pool, struct span *span, uint32_t slot)
 {
-	buddy_arena_reserve(slot_address(pool, slot), span->length, MAP_FIXED);
+	void *p = buddy_arena_reserve(slot_address(pool, slot), span->length, MAP_FIXED);
+
 	if (buddy_dev_is_open(pool->dev))
 		buddy_block_free(span->block);
 	else
 		free(span->block);	/* the file is closed: it ends with the mapping */
-	buddy_core_free(&pool->slots, slot, span->slots);
+	if (p != MAP_FAILED)
+		buddy_core_free(&pool->slots, slot, span->slots);
 	pool->span[slot] = NULL;
 	pool->bytes -= span->length;
 	pool->spans--;

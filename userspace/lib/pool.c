@@ -104,9 +104,9 @@ void buddy_pool_destroy(struct buddy_pool *pool)
 		size_t bytes;
 
 		buddy_core_find(&pool->slots, at, &e);
-		if (!e.used)
-			continue;
 		span = pool->span[e.offset];
+		if (!e.used || !span)
+			continue;
 		bytes = span->is_chunk ? buddy_chunk_books(pool) : sizeof(*span);
 		buddy_span_return(pool, span, e.offset);
 		buddy_books_free(span, bytes);

@@ -310,6 +310,17 @@ static void descriptors_closed(void)
 	free(q);
 }
 
+/* One empty block stays with the pool until it is told. */
+static void trim(void)
+{
+	void *p = hidden(malloc(2 * MIB));
+
+	free(p);
+	expect(in_pool(p));
+	expect_eq(malloc_trim(0), 1);
+	expect(!in_pool(p));
+}
+
 int main(void)
 {
 	static const struct tap_case cases[] = {
@@ -321,6 +332,7 @@ int main(void)
 		{ "valloc, pvalloc", pages },
 		{ "errno is kept", keeps_errno },
 		{ "a full region", full },
+		{ "malloc_trim", trim },
 		{ "threads", threads },
 		{ "forks", forks },
 		{ "forks amid threads", forks_amid_threads },

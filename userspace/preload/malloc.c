@@ -5,8 +5,8 @@
  * has no memory for, from libc.
  *
  * Whose a pointer is its address tells. libc's functions are reached by glibc's own
- * names for them, not by dlsym(), which may allocate; malloc_usable_size(), which has no
- * such name, is looked up when the program starts. errno is as malloc(3) says: set
+ * names for them, not by dlsym(), which may allocate; those that have no such name are
+ * looked up when the program starts. errno is as malloc(3) says: set
  * where there is no memory, else kept.
  */
 #define _GNU_SOURCE
@@ -211,6 +211,7 @@ void *pvalloc(size_t size)
 }
 
 static size_t (*libc_usable_size)(void *p);
+static int (*libc_trim)(size_t pad);
 
 /*
  * dlsym() takes the loader's lock, which a thread of the program must not wait for: the
@@ -219,6 +220,7 @@ static size_t (*libc_usable_size)(void *p);
 void preload_resolve(void)
 {
 	libc_usable_size = (size_t (*)(void *))dlsym(RTLD_NEXT, "malloc_usable_size");
+	libc_trim = (int (*)(size_t))dlsym(RTLD_NEXT, "malloc_trim");
 }
 
 size_t malloc_usable_size(void *p)
@@ -231,4 +233,22 @@ size_t malloc_usable_size(void *p)
 	if (!libc_usable_size)
 		preload_resolve();
 	return libc_usable_size(p);
+}
+
+static bool trim_pool(void)
+{
+	struct buddy_pool_stats before = { .size = sizeof(before) }, after = before;
+
+	buddy_pool_stats(preload_pool, &before);
+	buddy_pool_trim(preload_pool);
+	buddy_pool_stats(preload_pool, &after);
+	return after.blocks_returned > before.blocks_returned;
+}
+
+/* Return: 1 if memory went back, as glibc's has it. */
+int malloc_trim(size_t pad)
+{
+	bool trimmed = __atomic_load_n(&preload_pool, __ATOMIC_ACQUIRE) && trim_pool();
+
+	return (libc_trim && libc_trim(pad)) || trimmed;
 }

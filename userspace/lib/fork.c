@@ -16,8 +16,8 @@
  * and which other children inherit. The child locks it, says that it has, copies, and
  * unlocks it; if it dies the kernel does. So the parent waits for as long as there is
  * a child that copies, whatever becomes of it, and whoever reaps it. Only one that was
- * killed before its first steps costs GATE_TRIES times GATE_WAIT_MS, and a fork() that
- * failed a tenth of that, if there are other children.
+ * killed before its first steps costs GATE_WAIT_NS, and a fork() that failed a tenth of
+ * that, if there are other children.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -27,12 +27,13 @@
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "pool.h"
 
-#define GATE_WAIT_MS	100
-#define GATE_TRIES	100
+#define GATE_STEP_NS	100000000ll
+#define GATE_WAIT_NS	10000000000ll
 
 struct gate {
 	pthread_mutex_t copying;	/* robust; the child has it */
@@ -72,10 +73,18 @@ static int gate_create(void)
 
 static void gate_futex(int op, uint32_t value)
 {
-	const struct timespec wait = { 0, GATE_WAIT_MS * 1000000l };
+	const struct timespec wait = { 0, GATE_STEP_NS };
 
 	syscall(SYS_futex, &gate->locked, op, value,
 		op == FUTEX_WAIT ? &wait : NULL, NULL, 0);
+}
+
+static long long now_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec * 1000000000ll + now.tv_nsec;
 }
 
 static bool no_children(void)
@@ -92,13 +101,15 @@ static bool no_children(void)
  */
 static void gate_wait(bool failed)
 {
-	int tries = failed ? GATE_TRIES / 10 : GATE_TRIES;
+	long long left = failed ? GATE_WAIT_NS / 10 : GATE_WAIT_NS, took;
 
-	for (int i = 0; i < tries; i++) {
-		if (__atomic_load_n(&gate->locked, __ATOMIC_ACQUIRE) ||
-		    (failed && no_children()))
-			break;
+	while (left > 0 && !__atomic_load_n(&gate->locked, __ATOMIC_ACQUIRE) &&
+	       !(failed && no_children())) {
+		took = now_ns();
 		gate_futex(FUTEX_WAIT, 0);
+		/* signals cut it short; one that was long stopped the child, too */
+		took = now_ns() - took;
+		left -= took < GATE_STEP_NS ? took : GATE_STEP_NS;
 	}
 	if (!__atomic_load_n(&gate->locked, __ATOMIC_ACQUIRE)) {
 		/* should it come yet, it has the old one */

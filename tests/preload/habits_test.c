@@ -20,6 +20,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -390,6 +391,48 @@ static void few_addresses(void)
 	free(data);
 }
 
+static volatile int handled, bad;
+
+static void fork_in_handler(int signal)
+{
+	int status = -1;
+	pid_t pid = fork();
+
+	(void)signal;
+	if (!pid) {
+		struct itimerval none = { 0 };
+		bool ok;
+
+		setitimer(ITIMER_PROF, &none, NULL);
+		ok = data[0] == 1 && data[2 * MIB - 1] == 1;
+		/* the parent sees nothing of this */
+		memset(data, 2, 2 * MIB);
+		free(data);
+		_exit(ok ? 0 : 1);
+	}
+	waitpid(pid, &status, 0);
+	bad += status != 0 || data[MIB] != 1;
+	handled++;
+}
+
+/* A signal that comes while its thread is in malloc(), and whose handler forks. */
+static void signals(void)
+{
+	struct itimerval each = { { 0, 2000 }, { 0, 2000 } };
+
+	data = hidden(malloc(2 * MIB));
+	memset(data, 1, 2 * MIB);
+	signal(SIGPROF, fork_in_handler);
+	setitimer(ITIMER_PROF, &each, NULL);
+	while (handled < 100)
+		free(hidden(malloc(30 * MIB)));
+	each = (struct itimerval){ 0 };
+	setitimer(ITIMER_PROF, &each, NULL);
+	expect_eq(bad, 0);
+	free(data);
+	expect(can_allocate());
+}
+
 static const struct tap_case cases[] = {
 	{ "a plugin's thread, in dlopen()", plugin },
 	{ "fork handlers of a library", fork_handlers },
@@ -397,6 +440,7 @@ static const struct tap_case cases[] = {
 	{ "pages with another access", page_access },
 	{ "no descriptors left at fork()", no_descriptors },
 	{ "a descriptor's number, used again", reused_descriptor },
+	{ "fork() in a signal handler", signals },
 	{ "children of another thread", strangers },
 	{ "children that are not reaped", unseen_children },
 	{ "a limit of addresses", few_addresses },

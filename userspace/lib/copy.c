@@ -85,11 +85,12 @@ void buddy_maps_close(struct maps *maps)
 		close(maps->fd);
 }
 
-/* Bytes @from to @to of a span, of which the used ones count. */
-static void copy_used(struct span *span, uint64_t base, uint64_t from, uint64_t to,
+/* Bytes @from to @to; of those of a span the used ones. */
+static void copy_used(const struct span *span, uint64_t base, uint64_t from, uint64_t to,
 		      uint8_t *copy)
 {
-	struct chunk *chunk = span->is_chunk ? (struct chunk *)span : NULL;
+	const struct chunk *chunk = span && span->is_chunk ?
+				    (const struct chunk *)span : NULL;
 	struct buddy_extent e;
 
 	if (!chunk) {
@@ -111,8 +112,8 @@ static void copy_used(struct span *span, uint64_t base, uint64_t from, uint64_t 
 	}
 }
 
-/* The part of a mapping that is in the span. */
-static int copy_part(struct maps *maps, struct span *span, uint64_t base,
+/* The part of a mapping that is in the span; NULL: whatever lies there. */
+static int copy_part(struct maps *maps, const struct span *span, uint64_t base,
 		     uint64_t from, uint64_t to)
 {
 	uint64_t length = to - from;
@@ -156,5 +157,24 @@ int buddy_span_copy(struct maps *maps, struct buddy_pool *pool, struct span *spa
 			err = copy_part(maps, span, base, from, to);
 		at = from < end ? to : end;
 	}
+	return err;
+}
+
+/* Everything in the arena, where the books cannot be trusted. Return: 0; -ENOMEM. */
+int buddy_arena_copy(struct buddy_pool *pool)
+{
+	uint64_t end = pool->base + (pool->granules << GRANULE_SHIFT);
+	struct maps maps;
+	int err = 0;
+
+	buddy_maps_open(&maps);
+	if (maps.fd < 0)
+		return -ENOMEM;
+	while (maps.to < end && !err) {
+		next_mapping(&maps);
+		if (maps.from >= pool->base && maps.to <= end && maps.shared)
+			err = copy_part(&maps, NULL, pool->base, maps.from, maps.to);
+	}
+	buddy_maps_close(&maps);
 	return err;
 }

@@ -12,6 +12,10 @@
  * parent's forking thread waits at a gate. Then the child lets go of the parent's
  * device, and opens its own when it needs more.
  *
+ * A signal handler may fork while its thread is in the library, and has locks already.
+ * Nothing is locked then: the child gets a copy of all that is mapped, and its pools
+ * are as foreign.
+ *
  * The gate is a page that both share. No descriptor, which a process may have none of,
  * and which other children inherit. The child locks it, says that it has, copies, and
  * unlocks it; if it dies the kernel does. So the parent waits for as long as there is
@@ -41,6 +45,7 @@ struct gate {
 };
 
 pthread_mutex_t buddy_registry = PTHREAD_MUTEX_INITIALIZER;
+_Thread_local unsigned int buddy_locks;
 
 static struct buddy_pool *pools;	/* registry */
 static uint64_t last_id;		/* registry */
@@ -48,22 +53,36 @@ static int cancel;			/* registry: of the thread that forks */
 static struct gate *gate;		/* registry; NULL until a pool needs it */
 static pid_t gate_owner;		/* registry: 0 where @gate is another's */
 static bool gate_open;			/* registry: the child has to copy */
+static _Thread_local struct {
+	struct gate *gate;
+	int cancel;
+	bool forks;
+} inside __attribute__((tls_model("initial-exec")));	/* see prepare_inside() */
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
-/* A new gate. Where there is no memory the old one stays. */
-static int gate_create(void)
+static struct gate *gate_map(void)
 {
 	struct gate *new = mmap(NULL, sizeof(*new), PROT_READ | PROT_WRITE,
 				MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	pthread_mutexattr_t attr;
 
 	if (new == MAP_FAILED)
-		return -ENOMEM;
+		return NULL;
 	pthread_mutexattr_init(&attr);
 	pthread_mutexattr_setpshared(&attr, PTHREAD_PROCESS_SHARED);
 	pthread_mutexattr_setrobust(&attr, PTHREAD_MUTEX_ROBUST);
 	pthread_mutex_init(&new->copying, &attr);
 	pthread_mutexattr_destroy(&attr);
+	return new;
+}
+
+/* A new gate. Where there is no memory the old one stays. */
+static int gate_create(void)
+{
+	struct gate *new = gate_map();
+
+	if (!new)
+		return -ENOMEM;
 	if (gate)
 		munmap(gate, sizeof(*gate));
 	gate = new;
@@ -71,11 +90,11 @@ static int gate_create(void)
 	return 0;
 }
 
-static void gate_futex(int op, uint32_t value)
+static void gate_futex(struct gate *g, int op, uint32_t value)
 {
 	const struct timespec wait = { 0, GATE_STEP_NS };
 
-	syscall(SYS_futex, &gate->locked, op, value,
+	syscall(SYS_futex, &g->locked, op, value,
 		op == FUTEX_WAIT ? &wait : NULL, NULL, 0);
 }
 
@@ -97,40 +116,39 @@ static bool no_children(void)
 
 /*
  * In the parent: waits until the child has copied, or is dead. @failed: fork() may
- * have made none; the handlers of others can have left that errno, too.
+ * have made none; the handlers of others can have left that errno, too. Return: false
+ * where there was none; should it come yet, it finds this gate.
  */
-static void gate_wait(bool failed)
+static bool gate_wait(struct gate *g, bool failed)
 {
 	long long left = failed ? GATE_WAIT_NS / 10 : GATE_WAIT_NS, took;
 
-	while (left > 0 && !__atomic_load_n(&gate->locked, __ATOMIC_ACQUIRE) &&
+	while (left > 0 && !__atomic_load_n(&g->locked, __ATOMIC_ACQUIRE) &&
 	       !(failed && no_children())) {
 		took = now_ns();
-		gate_futex(FUTEX_WAIT, 0);
+		gate_futex(g, FUTEX_WAIT, 0);
 		/* signals cut it short; one that was long stopped the child, too */
 		took = now_ns() - took;
 		left -= took < GATE_STEP_NS ? took : GATE_STEP_NS;
 	}
-	if (!__atomic_load_n(&gate->locked, __ATOMIC_ACQUIRE)) {
-		/* should it come yet, it has the old one */
-		gate_create();
-		return;
-	}
-	if (pthread_mutex_lock(&gate->copying) == EOWNERDEAD)
-		pthread_mutex_consistent(&gate->copying);
-	pthread_mutex_unlock(&gate->copying);
+	if (!__atomic_load_n(&g->locked, __ATOMIC_ACQUIRE))
+		return false;
+	if (pthread_mutex_lock(&g->copying) == EOWNERDEAD)
+		pthread_mutex_consistent(&g->copying);
+	pthread_mutex_unlock(&g->copying);
+	return true;
 }
 
-static void gate_enter(void)
+static void gate_enter(struct gate *g)
 {
-	pthread_mutex_lock(&gate->copying);
-	__atomic_store_n(&gate->locked, 1, __ATOMIC_RELEASE);
-	gate_futex(FUTEX_WAKE, 1);
+	pthread_mutex_lock(&g->copying);
+	__atomic_store_n(&g->locked, 1, __ATOMIC_RELEASE);
+	gate_futex(g, FUTEX_WAKE, 1);
 }
 
-static void gate_leave(void)
+static void gate_leave(struct gate *g)
 {
-	pthread_mutex_unlock(&gate->copying);
+	pthread_mutex_unlock(&g->copying);
 }
 
 static bool anything_to_copy(void)
@@ -141,14 +159,41 @@ static bool anything_to_copy(void)
 	return false;
 }
 
+/*
+ * The thread that forks is in the library: this is a signal handler of it. It cannot
+ * wait for its own locks, and with none no book can be trusted.
+ */
+static void prepare_inside(void)
+{
+	inside.cancel = buddy_cancel_off();
+	inside.gate = gate_map();
+	inside.forks = true;
+	errno = 0;
+}
+
+static void parent_inside(void)
+{
+	if (inside.gate) {
+		gate_wait(inside.gate, errno != 0);
+		munmap(inside.gate, sizeof(*inside.gate));
+	}
+	inside.forks = false;
+	buddy_cancel_restore(inside.cancel);
+}
+
 static void prepare(void)
 {
-	int state = buddy_cancel_off();
+	int state;
 
-	pthread_mutex_lock(&buddy_registry);
+	if (buddy_locks) {
+		prepare_inside();
+		return;
+	}
+	state = buddy_cancel_off();
+	buddy_lock(&buddy_registry);
 	cancel = state;
 	for (struct buddy_pool *pool = pools; pool; pool = pool->next)
-		pthread_mutex_lock(&pool->lock);
+		buddy_lock(&pool->lock);
 	gate_open = anything_to_copy();
 	if (!gate_open)
 		return;
@@ -162,13 +207,18 @@ static void prepare(void)
 
 static void in_parent(void)
 {
-	int state = cancel;
+	int state;
 
-	if (gate_open)
-		gate_wait(errno != 0);
+	if (inside.forks) {
+		parent_inside();
+		return;
+	}
+	state = cancel;
+	if (gate_open && !gate_wait(gate, errno != 0))
+		gate_create();
 	for (struct buddy_pool *pool = pools; pool; pool = pool->next)
-		pthread_mutex_unlock(&pool->lock);
-	pthread_mutex_unlock(&buddy_registry);
+		buddy_unlock(&pool->lock);
+	buddy_unlock(&buddy_registry);
 	buddy_cancel_restore(state);
 }
 
@@ -219,15 +269,48 @@ static void child_of_pool(struct buddy_pool *pool)
 	pthread_mutex_init(&pool->lock, NULL);
 }
 
+/*
+ * The child has everything that its pools had, and is done with them: nothing can be
+ * allocated or freed. Should the handler return, the call that it interrupted ends as
+ * it would, or fails for want of the device.
+ */
+static void child_inside(void)
+{
+	if (inside.gate)
+		gate_enter(inside.gate);
+	for (struct buddy_pool *pool = pools; pool; pool = pool->next) {
+		if (pool->flags & BUDDY_POOL_FORK_COPY && !pool->foreign) {
+			buddy_dev_leave(pool->dev);
+			if (buddy_arena_copy(pool))
+				copy_failed();
+		}
+		pool->foreign = true;
+		pool->id = ++last_id;
+		pthread_mutex_init(&pool->lock, NULL);
+	}
+	buddy_heaps_forget();
+	if (inside.gate)
+		gate_leave(inside.gate);
+	gate_owner = 0;
+	inside.forks = false;
+	pthread_mutex_init(&buddy_registry, NULL);
+	buddy_cancel_restore(inside.cancel);
+}
+
 static void in_child(void)
 {
+	if (inside.forks) {
+		child_inside();
+		return;
+	}
 	if (gate_open)
-		gate_enter();
+		gate_enter(gate);
 	for (struct buddy_pool *pool = pools; pool; pool = pool->next)
 		child_of_pool(pool);
 	if (gate_open)
-		gate_leave();
+		gate_leave(gate);
 	gate_owner = 0;
+	buddy_locks = 0;
 	pthread_mutex_init(&buddy_registry, NULL);
 	buddy_cancel_restore(cancel);
 }
@@ -251,15 +334,15 @@ void buddy_registry_init(void)
 int buddy_registry_add(struct buddy_pool *pool)
 {
 	buddy_registry_init();
-	pthread_mutex_lock(&buddy_registry);
+	buddy_lock(&buddy_registry);
 	if (pool->flags & BUDDY_POOL_FORK_COPY && !gate && gate_create()) {
-		pthread_mutex_unlock(&buddy_registry);
+		buddy_unlock(&buddy_registry);
 		return -ENOMEM;
 	}
 	pool->id = ++last_id;
 	pool->next = pools;
 	pools = pool;
-	pthread_mutex_unlock(&buddy_registry);
+	buddy_unlock(&buddy_registry);
 	return 0;
 }
 
@@ -268,10 +351,10 @@ void buddy_registry_remove(struct buddy_pool *pool)
 {
 	struct buddy_pool **at = &pools;
 
-	pthread_mutex_lock(&buddy_registry);
+	buddy_lock(&buddy_registry);
 	while (*at != pool)
 		at = &(*at)->next;
 	*at = pool->next;
 	buddy_heaps_destroy(pool);
-	pthread_mutex_unlock(&buddy_registry);
+	buddy_unlock(&buddy_registry);
 }

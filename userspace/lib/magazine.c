@@ -55,7 +55,7 @@ static void thread_exit(void *unused)
 	struct heap *heap, *next;
 
 	(void)unused;
-	pthread_mutex_lock(&buddy_registry);
+	buddy_lock(&buddy_registry);
 	heap = my_heaps;
 	my_heaps = NULL;
 	exiting = true;
@@ -64,13 +64,13 @@ static void thread_exit(void *unused)
 		struct buddy_pool *pool = heap->pool;
 
 		next = heap->thread_next;
-		pthread_mutex_lock(&pool->lock);
+		buddy_lock(&pool->lock);
 		buddy_heap_empty(pool, heap);
 		heap_unlink(heap);
-		pthread_mutex_unlock(&pool->lock);
+		buddy_unlock(&pool->lock);
 		buddy_books_free(heap, sizeof(*heap));
 	}
-	pthread_mutex_unlock(&buddy_registry);
+	buddy_unlock(&buddy_registry);
 }
 
 static void init_once(void)
@@ -144,17 +144,17 @@ struct heap *buddy_heap_find(struct buddy_pool *pool, bool create)
 
 	if (buddy_heap_cache.id == pool->id)
 		return buddy_heap_cache.heap;
-	pthread_mutex_lock(&buddy_registry);
+	buddy_lock(&buddy_registry);
 	for (heap = my_heaps; heap && heap->pool != pool; heap = heap->thread_next)
 		;
 	if (!heap && create) {
-		pthread_mutex_lock(&pool->lock);
+		buddy_lock(&pool->lock);
 		heap = heap_create(pool);
-		pthread_mutex_unlock(&pool->lock);
+		buddy_unlock(&pool->lock);
 	}
 	if (heap)
 		buddy_heap_cache = (struct heap_cache){ pool->id, heap };
-	pthread_mutex_unlock(&buddy_registry);
+	buddy_unlock(&buddy_registry);
 	return heap;
 }
 
@@ -207,7 +207,7 @@ void *buddy_magazine_refill(struct buddy_pool *pool, uint32_t class)
 		set_count(m, n);
 		return m->object[n];
 	}
-	pthread_mutex_lock(&pool->lock);
+	buddy_lock(&pool->lock);
 	pool->refills++;
 	if (m && buddy_depot_get(pool, class, m->object)) {
 		set_count(m, PACK - 1);
@@ -224,7 +224,7 @@ void *buddy_magazine_refill(struct buddy_pool *pool, uint32_t class)
 		set_count(m, n);
 	}
 out:
-	pthread_mutex_unlock(&pool->lock);
+	buddy_unlock(&pool->lock);
 	return object;
 }
 
@@ -257,7 +257,7 @@ int buddy_magazine_flush(struct buddy_pool *pool, uint32_t class, void *object)
 
 	if (m && !is_full(m))
 		goto push;
-	pthread_mutex_lock(&pool->lock);
+	buddy_lock(&pool->lock);
 	if (m && magazine_count(m) >= 2 * PACK &&
 	    buddy_depot_put(pool, class, m->object))
 		drop(m, PACK);
@@ -266,7 +266,7 @@ int buddy_magazine_flush(struct buddy_pool *pool, uint32_t class, void *object)
 	else
 		err = buddy_object_free(pool, object);
 	pool->flushes++;
-	pthread_mutex_unlock(&pool->lock);
+	buddy_unlock(&pool->lock);
 	if (!m)
 		return err;
 push:
@@ -321,4 +321,11 @@ void buddy_heaps_adopt(struct buddy_pool *pool)
 			buddy_books_free(heap, sizeof(*heap));
 		}
 	}
+}
+
+/* In a forked child whose pools are foreign, but not ended: no call finds a heap. */
+void buddy_heaps_forget(void)
+{
+	my_heaps = NULL;
+	buddy_heap_cache.id = 0;
 }

@@ -125,9 +125,9 @@ static noinline void *alloc_big(struct buddy_pool *pool, size_t size, uint64_t a
 	if (size > PTRDIFF_MAX)
 		return NULL;
 	heap = buddy_heap_find(pool, false);
-	pthread_mutex_lock(&pool->lock);
+	buddy_lock(&pool->lock);
 	object = buddy_object_get(pool, heap, 0, size, align);
-	pthread_mutex_unlock(&pool->lock);
+	buddy_unlock(&pool->lock);
 	return object;
 }
 
@@ -180,9 +180,9 @@ static noinline int free_slow(struct buddy_pool *pool, void *object)
 	class = pool->map[granule_of(pool, object)];
 	if (class && class <= CLASSES)
 		return buddy_magazine_flush(pool, class, object);
-	pthread_mutex_lock(&pool->lock);
+	buddy_lock(&pool->lock);
 	err = buddy_object_free(pool, object);
-	pthread_mutex_unlock(&pool->lock);
+	buddy_unlock(&pool->lock);
 	return err;
 }
 
@@ -248,9 +248,9 @@ size_t buddy_pool_usable_size(struct buddy_pool *pool, const void *object)
 	class = pool->map[granule_of(pool, object)];
 	if (class <= CLASSES)
 		return (size_t)pool->class_granules[class] << GRANULE_SHIFT;
-	pthread_mutex_lock(&pool->lock);
+	buddy_lock(&pool->lock);
 	size = buddy_object_size(pool, object);
-	pthread_mutex_unlock(&pool->lock);
+	buddy_unlock(&pool->lock);
 	return size;
 }
 
@@ -268,9 +268,9 @@ void *buddy_pool_realloc(struct buddy_pool *pool, void *object, size_t size)
 	if (size <= old && (size > old / 2 || old == GRANULE))
 		return object;
 	if (size > old && old > SMALL_MAX) {
-		pthread_mutex_lock(&pool->lock);
+		buddy_lock(&pool->lock);
 		extended = buddy_object_extend(pool, object, size);
-		pthread_mutex_unlock(&pool->lock);
+		buddy_unlock(&pool->lock);
 	}
 	if (extended)
 		return object;
@@ -287,7 +287,7 @@ int buddy_pool_trim(struct buddy_pool *pool)
 	struct heap *heap = buddy_heap_find(pool, false);
 	int err = 0;
 
-	pthread_mutex_lock(&pool->lock);
+	buddy_lock(&pool->lock);
 	if (pool->foreign) {
 		err = -EPERM;
 	} else {
@@ -296,7 +296,7 @@ int buddy_pool_trim(struct buddy_pool *pool)
 		buddy_depot_empty(pool);
 		buddy_chunks_trim(pool);
 	}
-	pthread_mutex_unlock(&pool->lock);
+	buddy_unlock(&pool->lock);
 	return err;
 }
 
@@ -323,7 +323,7 @@ int buddy_pool_stats(struct buddy_pool *pool, struct buddy_pool_stats *stats)
 
 	if (size < offsetof(struct buddy_pool_stats, limit) || size > SIZE_LIMIT)
 		return -EINVAL;
-	pthread_mutex_lock(&pool->lock);
+	buddy_lock(&pool->lock);
 	now = (struct buddy_pool_stats){
 		.size = size,
 		.limit = pool->limit,
@@ -341,7 +341,7 @@ int buddy_pool_stats(struct buddy_pool *pool, struct buddy_pool_stats *stats)
 		.bad_frees = pool->bad_frees,
 	};
 	count_cached(pool, &now);
-	pthread_mutex_unlock(&pool->lock);
+	buddy_unlock(&pool->lock);
 	memset(stats, 0, size);
 	memcpy(stats, &now, size < sizeof(now) ? size : sizeof(now));
 	return 0;

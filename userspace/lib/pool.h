@@ -24,6 +24,7 @@
  * memory that callers get, and nothing here writes there.
  *
  * Locks, outermost first
+ * Taken by buddy_lock(), which a handler of a signal can see.
  *   registry  fork.c: the list of pools, the list of heaps of each thread
  *   pool      everything in struct buddy_pool but what never changes; calls of the
  *             device are made under it
@@ -150,6 +151,22 @@ extern _Thread_local struct heap_cache buddy_heap_cache
 extern uint8_t buddy_class_table[SMALL_MAX / GRANULE + 1]
 	__attribute__((visibility("hidden")));
 
+/* Locks of pools, and the registry, that the calling thread has or waits for. */
+extern _Thread_local unsigned int buddy_locks
+	__attribute__((tls_model("initial-exec"), visibility("hidden")));
+
+static inline void buddy_lock(pthread_mutex_t *lock)
+{
+	buddy_locks++;
+	pthread_mutex_lock(lock);
+}
+
+static inline void buddy_unlock(pthread_mutex_t *lock)
+{
+	pthread_mutex_unlock(lock);
+	buddy_locks--;
+}
+
 static inline void **magazine_at(struct magazine *m, uint32_t at)
 {
 	return (void **)((char *)m + at);
@@ -244,6 +261,7 @@ void buddy_heap_empty(struct buddy_pool *pool, struct heap *heap);
 struct heap *buddy_heap_find(struct buddy_pool *pool, bool create);
 void buddy_heaps_destroy(struct buddy_pool *pool);
 void buddy_heaps_adopt(struct buddy_pool *pool);
+void buddy_heaps_forget(void);
 
 /*
  * copy.c: what a forked child does with each span, in the order of their addresses.
@@ -262,6 +280,7 @@ void buddy_maps_open(struct maps *maps);
 void buddy_maps_close(struct maps *maps);
 int buddy_span_copy(struct maps *maps, struct buddy_pool *pool, struct span *span,
 		    uint32_t slot);
+int buddy_arena_copy(struct buddy_pool *pool);
 
 /* fork.c */
 extern pthread_mutex_t buddy_registry __attribute__((visibility("hidden")));

@@ -158,6 +158,8 @@ static void pages(void)
 
 static void keeps_errno(void)
 {
+	int status;
+	pid_t pid;
 	void *p;
 
 	errno = 7;
@@ -166,6 +168,14 @@ static void keeps_errno(void)
 	free(p);
 	free(hidden(calloc(1, 2 * MIB)));
 	expect_eq(errno, 7);
+	p = hidden(malloc(2 * MIB));
+	pid = fork();
+	if (!pid)
+		_exit(errno != 7);
+	expect_eq(errno, 7);
+	waitpid(pid, &status, 0);
+	expect_eq(status, 0);
+	free(p);
 }
 
 /* More than the region has: the rest is libc's. */

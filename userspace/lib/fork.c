@@ -53,9 +53,10 @@ static int cancel;			/* registry: of the thread that forks */
 static struct gate *gate;		/* registry; NULL until a pool needs it */
 static pid_t gate_owner;		/* registry: 0 where @gate is another's */
 static bool gate_open;			/* registry: the child has to copy */
+static int errno_before;		/* registry: fork() */
 static _Thread_local struct {
 	struct gate *gate;
-	int cancel;
+	int cancel, errno_before;
 	bool forks;
 } inside __attribute__((tls_model("initial-exec")));	/* see prepare_inside() */
 static pthread_once_t once = PTHREAD_ONCE_INIT;
@@ -168,17 +169,21 @@ static void prepare_inside(void)
 	inside.cancel = buddy_cancel_off();
 	inside.gate = gate_map();
 	inside.forks = true;
+	inside.errno_before = errno;
 	errno = 0;
 }
 
 static void parent_inside(void)
 {
+	int err = errno;
+
 	if (inside.gate) {
-		gate_wait(inside.gate, errno != 0);
+		gate_wait(inside.gate, err);
 		munmap(inside.gate, sizeof(*inside.gate));
 	}
 	inside.forks = false;
 	buddy_cancel_restore(inside.cancel);
+	errno = err ? err : inside.errno_before;
 }
 
 static void prepare(void)
@@ -202,24 +207,28 @@ static void prepare(void)
 		gate_create();
 	gate->locked = 0;
 	/* fork() sets it only where it fails */
+	errno_before = errno;
 	errno = 0;
 }
 
 static void in_parent(void)
 {
-	int state;
+	int state, err = errno;
 
 	if (inside.forks) {
 		parent_inside();
 		return;
 	}
 	state = cancel;
-	if (gate_open && !gate_wait(gate, errno != 0))
+	if (gate_open && !gate_wait(gate, err))
 		gate_create();
+	if (gate_open && !err)
+		err = errno_before;
 	for (struct buddy_pool *pool = pools; pool; pool = pool->next)
 		buddy_unlock(&pool->lock);
 	buddy_unlock(&buddy_registry);
 	buddy_cancel_restore(state);
+	errno = err;
 }
 
 static void copy_failed(void)
@@ -295,10 +304,13 @@ static void child_inside(void)
 	inside.forks = false;
 	pthread_mutex_init(&buddy_registry, NULL);
 	buddy_cancel_restore(inside.cancel);
+	errno = inside.errno_before;
 }
 
 static void in_child(void)
 {
+	int err = gate_open ? errno_before : errno;
+
 	if (inside.forks) {
 		child_inside();
 		return;
@@ -313,6 +325,7 @@ static void in_child(void)
 	buddy_locks = 0;
 	pthread_mutex_init(&buddy_registry, NULL);
 	buddy_cancel_restore(cancel);
+	errno = err;
 }
 
 static void init_once(void)

@@ -10,6 +10,8 @@ import buddy_mem
 
 np = pytest.importorskip("numpy")
 
+MIB = 1 << 20
+
 NAMES = ["uint8", "int8", "bool", "int16", "uint16", "int32", "uint32", "int64",
          "uint64", "float16", "float32", "float64", "complex64", "complex128"]
 WITHOUT_FORMAT = ["bfloat16", "complex32", "float8_e4m3fn", "float8_e4m3fnuz",
@@ -144,6 +146,57 @@ def test_whatever_has_the_bytes_keeps_them(region, take):
     del taken
     gc.collect()
     assert region.get_statistics()["used"] == 0
+
+
+@pytest.mark.parametrize("take", [
+    lambda block: np.ndarray((16,), "i4", buffer=block),
+    lambda block: np.ndarray((4,), "i4", block, 16),
+    lambda block: np.recarray((8,), "i4,f4", buf=block),
+    lambda block: np.chararray((64,), 1, buffer=block),
+    lambda block: np.rec.fromstring(block, "i4,f4"),
+], ids=range(5))
+def test_numpy_constructors_that_keep_the_block_alone(allocator, take):
+    """They end their buffer at once, and reach its bytes for as long as they live."""
+    handle, _ = allocator.allocate(64)
+    taken = take(allocator.block(handle))
+    part = taken[1:]
+    del taken
+    with pytest.raises(BufferError):
+        allocator.deallocate(handle)
+    with pytest.raises(BufferError):
+        allocator.close()
+    assert allocator.release(handle)
+    assert allocator.get_statistics()["blocks_kept_by_views"] == 1
+    assert allocator.allocate(MIB) is None
+    del part
+    assert allocator.get_statistics()["used"] == 0
+
+
+def test_such_a_block_is_kept_until_its_object_ends(region):
+    block = region.alloc(64)
+    array = np.ndarray((16,), "i4", buffer=block)
+    assert region.get_statistics()["views"] == 1
+    np.ndarray((16,), "i4", buffer=block)
+    assert region.get_statistics()["views"] == 1
+    del array
+    with pytest.raises(BufferError):
+        block.free()
+    block.release()
+    del block
+    assert region.get_statistics()["used"] == 0
+
+
+@pytest.mark.parametrize("use", [
+    bytes, bytearray, np.sum, lambda block: hashlib.sha256(block), lambda block: memoryview(block),
+    lambda block: np.frombuffer(block, "u1"), lambda block: np.asarray(block),
+    lambda block: (ctypes.c_char * 64).from_buffer(block),
+    lambda block: open("/dev/zero", "rb").readinto(block),
+], ids=range(9))
+def test_what_ends_its_buffer_leaves_the_block_to_free(region, use):
+    block = region.alloc(64)
+    use(block)
+    gc.collect()
+    block.free()
 
 
 def test_array_interface_alone(region):

@@ -29,6 +29,7 @@ static int block_traverse(PyObject *self, visitproc visit, void *arg)
 {
 	Py_VISIT(Py_TYPE(self));
 	Py_VISIT(((struct block *)self)->region);
+	Py_VISIT(((struct block *)self)->kept);
 	return 0;
 }
 
@@ -41,6 +42,7 @@ static void block_dealloc(PyObject *self)
 	PyObject_GC_UnTrack(self);
 	if (block->owner)
 		arena_release(&block->region->arena, block->handle);
+	Py_XDECREF(block->kept);
 	Py_XDECREF((PyObject *)block->region);
 	release(self);
 	Py_DECREF(type);
@@ -154,9 +156,18 @@ static PyObject *bytes_of(PyObject *self)
 	return array_of_pin(((struct block *)self)->region, &info);
 }
 
-/* The buffer is that of an Array made for it: it lasts as long as view->obj. */
+/*
+ * The buffer is that of an Array made for it: it lasts as long as view->obj.
+ *
+ * ndarray(buffer=block) ends its buffer at once, keeps the block, and reaches the bytes
+ * for as long as it lives. Nothing tells us so but what it asks for: a shape without a
+ * format, where those who look into a buffer (memoryview and all that uses it) ask for
+ * both, and those who copy bytes for neither. So who asks like that finds the Array kept
+ * until the block's object ends, whoever it is.
+ */
 static int block_buffer(PyObject *self, Py_buffer *view, int flags)
 {
+	struct block *block = (struct block *)self;
 	PyObject *array = bytes_of(self);
 	int err;
 
@@ -164,6 +175,8 @@ static int block_buffer(PyObject *self, Py_buffer *view, int flags)
 	if (!array)
 		return -1;
 	err = array_buffer(array, view, flags);
+	if (!err && flags & PyBUF_ND && !(flags & PyBUF_FORMAT) && !block->kept)
+		block->kept = Py_NewRef(array);
 	Py_DECREF(array);
 	return err;
 }

@@ -9,8 +9,8 @@
  *
  * References: Block and Array keep their Region, never the other way round. All
  * that can reach the bytes (memoryview, ndarray, tensor, DLPack capsule) keeps an
- * Array. So bytes are given to somebody else only when nothing of Python reaches
- * them any more.
+ * Array, or a Block that keeps one. So bytes are given to somebody else only when
+ * nothing of Python reaches them any more.
  *
  * Locking: an object is guarded by the interpreter's lock, its arena by the arena's
  * own. No call of Python is made while an arena is locked.
@@ -59,6 +59,7 @@ struct block {
 	struct region *region;
 	uint64_t handle;
 	bool owner;		/* its end is the end of the handle */
+	PyObject *kept;		/* an Array, or NULL: see block_buffer() */
 };
 
 struct dtype {

@@ -219,6 +219,23 @@ def test_times_are_sampled(allocator):
     assert abs(stats["allocation_time_ns"] - total) <= 1
 
 
+@pytest.mark.parametrize("call, give_back", [
+    (lambda a: a.allocate(64)[0], lambda a, h: a.deallocate(h)),
+    (lambda a: a.allocate(64)[0], lambda a, h: a.release(h)),
+    (lambda a: a.allocate(64)[0], lambda a, h: a.free(h)),
+    (lambda a: a.alloc(64), lambda a, block: block.free()),
+    (lambda a: a.alloc(64), lambda a, block: block.release()),
+    (lambda a: a.alloc(64), lambda a, block: None),
+], ids=["deallocate", "release", "free", "Block.free", "Block.release", "its end"])
+def test_all_calls_are_sampled(allocator, call, give_back):
+    for _ in range(65):
+        give_back(allocator, call(allocator))
+    stats = allocator.get_statistics()
+    assert stats["allocations"] == stats["deallocations"] == 65
+    assert stats["timed_allocations"] == stats["timed_deallocations"] == 2
+    assert stats["avg_allocation_time_ns"] > 0 and stats["avg_deallocation_time_ns"] > 0
+
+
 def test_reset_statistics(allocator):
     handle, _ = allocator.allocate(1000)
     assert allocator.allocate(2 * MIB) is None

@@ -28,6 +28,20 @@ static uint64_t now_ns(void)
 	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
+/* Of a call that @before like it preceded: when it started, or 0: it is not timed. */
+static uint64_t sample_start(uint64_t before)
+{
+	return before % ARENA_SAMPLE ? 0 : now_ns();
+}
+
+static void sample_end(uint64_t start, uint64_t *ns, uint64_t *timed)
+{
+	if (!start)
+		return;
+	*ns += now_ns() - start;
+	++*timed;
+}
+
 /* Takes the lock where the arena can be used, else returns why not. */
 static int arena_enter(struct arena *arena)
 {
@@ -203,22 +217,17 @@ int arena_alloc(struct arena *arena, uint64_t bytes, struct arena_block *block)
 {
 	struct arena_counters *c = &arena->counters;
 	int err = arena_enter(arena);
-	uint64_t start = 0;
-	bool timed;
+	uint64_t start;
 
 	if (err)
 		return err;
-	timed = c->allocs % ARENA_SAMPLE == 0;
-	if (timed)
-		start = now_ns();
+	start = sample_start(c->allocs);
 	if (arena->rule_count)
 		err = alloc_by_rules(arena, bytes, block);
 	else
 		err = alloc_pow2(arena, bytes, block);
-	if (timed && !err) {
-		c->alloc_ns += now_ns() - start;
-		c->alloc_timed++;
-	}
+	if (!err)
+		sample_end(start, &c->alloc_ns, &c->alloc_timed);
 	arena_leave(arena);
 	return err;
 }
@@ -236,16 +245,21 @@ void arena_set_rules(struct arena *arena, const struct arena_rule *rules,
 int arena_alloc_exact(struct arena *arena, uint64_t bytes, uint64_t align,
 		      struct arena_block *block)
 {
+	struct arena_counters *c = &arena->counters;
 	int err = arena_enter(arena);
+	uint64_t start;
 
 	if (err)
 		return err;
+	start = sample_start(c->allocs);
 	align >>= arena->shift;
 	if (align > BUDDY_CORE_MAX_GRANULES)
 		err = -ENOMEM;
 	else
 		err = locked_alloc(arena, bytes, granules_of(arena, bytes),
 				   (uint32_t)align, block);
+	if (!err)
+		sample_end(start, &c->alloc_ns, &c->alloc_timed);
 	arena_leave(arena);
 	return err;
 }
@@ -290,36 +304,30 @@ static int locked_free(struct arena *arena, uint64_t handle, bool even_pinned)
 	return 0;
 }
 
-int arena_free(struct arena *arena, uint64_t handle)
+static int take_back(struct arena *arena, uint64_t handle, bool even_pinned)
 {
 	struct arena_counters *c = &arena->counters;
 	int err = arena_enter(arena);
-	uint64_t start = 0;
-	bool timed;
+	uint64_t start;
 
 	if (err)
 		return err;
-	timed = c->frees % ARENA_SAMPLE == 0;
-	if (timed)
-		start = now_ns();
-	err = locked_free(arena, handle, false);
-	if (timed && !err) {
-		c->free_ns += now_ns() - start;
-		c->free_timed++;
-	}
+	start = sample_start(c->frees);
+	err = locked_free(arena, handle, even_pinned);
+	if (!err)
+		sample_end(start, &c->free_ns, &c->free_timed);
 	arena_leave(arena);
 	return err;
 }
 
+int arena_free(struct arena *arena, uint64_t handle)
+{
+	return take_back(arena, handle, false);
+}
+
 int arena_release(struct arena *arena, uint64_t handle)
 {
-	int err = arena_enter(arena);
-
-	if (err)
-		return err;
-	err = locked_free(arena, handle, true);
-	arena_leave(arena);
-	return err;
+	return take_back(arena, handle, true);
 }
 
 /*

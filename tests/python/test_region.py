@@ -186,6 +186,24 @@ def test_a_block_ends_with_its_object(region):
     assert used(region) == 0
 
 
+def test_only_mistakes_are_failed_deallocations(region):
+    region.alloc(64).free()
+    region.alloc(64).release()
+    for _ in range(2):
+        with region.alloc(64):
+            pass
+    with region.alloc(64) as block:
+        block.free()
+    del block
+    assert region.get_statistics()["failed_deallocations"] == 0
+    block = region.alloc(64)
+    block.free()
+    for call in (block.free, block.release, lambda: region.free(block.handle)):
+        with pytest.raises(KeyError):
+            call()
+    assert region.get_statistics()["failed_deallocations"] == 3
+
+
 def test_a_view_keeps_the_block_whose_object_ended(region):
     view = memoryview(region.alloc(64))
     assert region.get_statistics()["blocks_kept_by_views"] == 1

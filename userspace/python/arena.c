@@ -288,10 +288,8 @@ static int locked_free(struct arena *arena, uint64_t handle, bool even_pinned)
 {
 	struct arena_block *block = live(arena, handle);
 
-	if (!block) {
-		arena->counters.bad_frees++;
+	if (!block)
 		return -ENOENT;
-	}
 	if (block->pins && !even_pinned)
 		return -EBUSY;
 	arena->counters.frees++;
@@ -304,7 +302,8 @@ static int locked_free(struct arena *arena, uint64_t handle, bool even_pinned)
 	return 0;
 }
 
-static int take_back(struct arena *arena, uint64_t handle, bool even_pinned)
+/* @maybe: that it was freed before is nobody's mistake. */
+static int take_back(struct arena *arena, uint64_t handle, bool even_pinned, bool maybe)
 {
 	struct arena_counters *c = &arena->counters;
 	int err = arena_enter(arena);
@@ -316,18 +315,25 @@ static int take_back(struct arena *arena, uint64_t handle, bool even_pinned)
 	err = locked_free(arena, handle, even_pinned);
 	if (!err)
 		sample_end(start, &c->free_ns, &c->free_timed);
+	else if (err == -ENOENT && !maybe)
+		c->bad_frees++;
 	arena_leave(arena);
 	return err;
 }
 
 int arena_free(struct arena *arena, uint64_t handle)
 {
-	return take_back(arena, handle, false);
+	return take_back(arena, handle, false, false);
 }
 
 int arena_release(struct arena *arena, uint64_t handle)
 {
-	return take_back(arena, handle, true);
+	return take_back(arena, handle, true, false);
+}
+
+int arena_drop(struct arena *arena, uint64_t handle, bool even_pinned)
+{
+	return take_back(arena, handle, even_pinned, true);
 }
 
 /*

@@ -181,6 +181,16 @@ int arena_free(struct arena *arena, uint64_t handle);
 int arena_release(struct arena *arena, uint64_t handle);
 
 /**
+ * arena_drop() - arena_free() or arena_release() at the end of what owns the handle
+ * @arena: the arena
+ * @handle: may have been freed before, and counts as no bad free then
+ * @even_pinned: as arena_release()
+ *
+ * Return: as arena_free() or arena_release().
+ */
+int arena_drop(struct arena *arena, uint64_t handle, bool even_pinned);
+
+/**
  * arena_find() - what a live handle stands for
  * Return: 0; -ENOENT; -ESHUTDOWN.
  */

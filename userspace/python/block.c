@@ -41,7 +41,7 @@ static void block_dealloc(PyObject *self)
 
 	PyObject_GC_UnTrack(self);
 	if (block->owner)
-		arena_release(&block->region->arena, block->handle);
+		arena_drop(&block->region->arena, block->handle, true);
 	Py_XDECREF(block->kept);
 	Py_XDECREF((PyObject *)block->region);
 	release(self);
@@ -111,10 +111,7 @@ static PyObject *block_exit(PyObject *self, PyObject *args)
 
 	if (!PyArg_UnpackTuple(args, "__exit__", 0, 3, &type, &type, &type))
 		return NULL;
-	if (type && type != Py_None)
-		err = arena_release(&block->region->arena, block->handle);
-	else
-		err = arena_free(&block->region->arena, block->handle);
+	err = arena_drop(&block->region->arena, block->handle, type && type != Py_None);
 	/* freed in the body, or with its region: well done */
 	if (err == -ENOENT || err == -ESHUTDOWN)
 		err = 0;

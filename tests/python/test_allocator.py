@@ -43,6 +43,7 @@ def test_keywords():
     ("1M", 64, TypeError),
     (None, 64, TypeError),
     (1 << 64, 64, MemoryError),
+    (MIB, 1 << 64, ValueError),
     (1 << 62, 1 << 30, ValueError),
 ])
 def test_bad_sizes(total, least, error):
@@ -249,10 +250,14 @@ def test_reset_statistics(allocator):
 
 
 def test_failures_are_counted(allocator):
-    for _ in range(3):
-        assert allocator.allocate(2 * MIB) is None
+    for size in (2 * MIB, 1 << 62, 1 << 63, 1 << 100):
+        assert allocator.allocate(size) is None
+    for size in (2 * MIB, 1 << 62, 1 << 63):
+        with pytest.raises(MemoryError):
+            allocator.alloc(size)
+    assert allocator.allocate(0) is None and allocator.allocate(-1 << 100) is None
     stats = allocator.get_statistics()
-    assert (stats["failed_allocations"], stats["allocations"]) == (3, 0)
+    assert (stats["failed_allocations"], stats["allocations"]) == (7, 0)
 
 
 def test_subclass():

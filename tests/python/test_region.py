@@ -45,6 +45,7 @@ def test_alignment(region):
     ({"size": 1, "align": 0}, ValueError),
     ({"size": 1, "align": -64}, ValueError),
     ({"size": 1, "align": 1 << 40}, ValueError),
+    ({"size": 1, "align": 1 << 64}, ValueError),
     ({"size": 1, "align": "64"}, TypeError),
     ({"size": 1, "colour": 1}, TypeError),
     ({}, TypeError),
@@ -74,6 +75,9 @@ def test_memory_error_explains_itself(region):
     ((MIB,), {"granule": 0}, ValueError),
     ((MIB,), {"granule": 48}, ValueError),
     ((MIB,), {"granule": "64"}, TypeError),
+    ((MIB,), {"granule": 1 << 40}, ValueError),
+    ((MIB,), {"granule": 2 * MIB}, ValueError),
+    ((MIB,), {"granule": 1 << 64}, ValueError),
     ((MIB,), {"backend": "x"}, ValueError),
     ((MIB,), {"backend": 1}, TypeError),
     ((MIB,), {"colour": 1}, TypeError),
@@ -82,6 +86,25 @@ def test_memory_error_explains_itself(region):
 def test_bad_region(arguments, keywords, error):
     with pytest.raises(error):
         Region(*arguments, **keywords)
+
+
+def test_more_than_any_region_has(on_device):
+    """Not only more granules: these are few."""
+    for size in (1 << 43, 1 << 50, 1 << 62):
+        with pytest.raises(MemoryError, match="larger than" if on_device else "pages"):
+            Region(size, granule=1 << 40)
+
+
+def test_align_of_a_closed_region():
+    region = Region(MIB)
+    region.close()
+    with pytest.raises(ValueError, match="closed"):
+        region.alloc(1, align=64)
+
+
+def test_small_regions():
+    assert Region(1).size == 64
+    assert Region(1, granule=4096).size == 4096
 
 
 def test_odd_sizes():

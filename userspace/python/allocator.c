@@ -14,13 +14,13 @@ static bool is_pow2(uint64_t n)
 
 static int check_sizes(uint64_t total, uint64_t least)
 {
-	if (!is_pow2(total))
+	if (total < least)
+		PyErr_SetString(PyExc_ValueError,
+				"total_size must not be below min_block_size");
+	else if (!is_pow2(total))
 		PyErr_SetString(PyExc_ValueError, "total_size must be a power of two");
 	else if (!is_pow2(least))
 		PyErr_SetString(PyExc_ValueError, "min_block_size must be a power of two");
-	else if (total < least)
-		PyErr_SetString(PyExc_ValueError,
-				"total_size must not be below min_block_size");
 	else
 		return 0;
 	return -1;
@@ -50,7 +50,7 @@ static int init_with(struct region *region, PyObject *total_arg, PyObject *least
 		PyErr_SetString(PyExc_TypeError, "total_size is missing");
 		return -1;
 	}
-	if (bytes_from(total_arg, "total_size", &total) ||
+	if (size_from(total_arg, "total_size", &total) ||
 	    (least_arg && bytes_from(least_arg, "min_block_size", &least)) ||
 	    check_sizes(total, least))
 		return -1;
@@ -102,6 +102,8 @@ static PyObject *allocator_allocate(PyObject *self, PyObject *size)
 	int overflow, err;
 	long long bytes = PyLong_AsLongLongAndOverflow(size, &overflow);
 
+	if (overflow > 0)
+		bytes = TOO_MANY;
 	if (bytes <= 0) {
 		if (bytes == -1 && PyErr_Occurred())
 			return NULL;

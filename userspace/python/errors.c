@@ -37,14 +37,14 @@ PyObject *raise_errno(int error, PyObject *key)
 	return NULL;
 }
 
-PyObject *raise_no_memory(struct region *region, uint64_t bytes)
+/* @size: what was asked for */
+PyObject *raise_no_memory(struct region *region, PyObject *size)
 {
 	struct arena_view v;
 
 	arena_look(&region->arena, &v);
 	PyErr_Format(PyExc_MemoryError,
-		     "no room for %llu bytes: %llu free, the largest range has %llu",
-		     (unsigned long long)bytes,
+		     "no room for %S bytes: %llu free, the largest range has %llu", size,
 		     (unsigned long long)v.free << region->arena.shift,
 		     (unsigned long long)v.largest << region->arena.shift);
 	return NULL;
@@ -62,7 +62,7 @@ int handle_from(PyObject *object, uint64_t *handle)
 	return 0;
 }
 
-/* A number of bytes: 1 or more, else ValueError. */
+/* A number of bytes: 1 or more, else ValueError; TOO_MANY where it is that or above. */
 int bytes_from(PyObject *object, const char *what, uint64_t *bytes)
 {
 	int overflow;
@@ -70,15 +70,22 @@ int bytes_from(PyObject *object, const char *what, uint64_t *bytes)
 
 	if (value == -1 && PyErr_Occurred())
 		return -1;
-	if (overflow > 0) {
-		PyErr_Format(PyExc_MemoryError, "%s: %S bytes", what, object);
-		return -1;
-	}
-	if (overflow || value <= 0) {
+	if (overflow < 0 || (!overflow && value <= 0)) {
 		PyErr_Format(PyExc_ValueError, "%s must be positive, not %S", what,
 			     object);
 		return -1;
 	}
-	*bytes = (uint64_t)value;
+	*bytes = overflow ? TOO_MANY : (uint64_t)value;
 	return 0;
+}
+
+/* The length of a region, likewise; MemoryError where it is too much for any. */
+int size_from(PyObject *object, const char *what, uint64_t *bytes)
+{
+	if (bytes_from(object, what, bytes))
+		return -1;
+	if (*bytes < TOO_MANY)
+		return 0;
+	PyErr_Format(PyExc_MemoryError, "%s: %S bytes", what, object);
+	return -1;
 }

@@ -3,6 +3,7 @@
  * region.c - Region: opening and closing, and the newer calls, which give Blocks.
  */
 #include <string.h>
+#include <unistd.h>
 
 #include "types.h"
 
@@ -27,6 +28,14 @@ static int backend_from(const char *name, enum buddy_backend *backend)
 	return -1;
 }
 
+/* The process backend counts pages as the tree counts granules. */
+static bool too_many_pages(uint64_t size)
+{
+	uint64_t slack = 2ull << 20;
+
+	return (size + slack) / (uint64_t)sysconf(_SC_PAGESIZE) >= BUDDY_CORE_MAX_GRANULES;
+}
+
 static int raise_open(int err, const struct memory_request *request)
 {
 	if (err == -ENOMEM && request->reply.out_free)
@@ -39,6 +48,10 @@ static int raise_open(int err, const struct memory_request *request)
 	else if (err == -EFBIG || err == -ENOMEM)
 		PyErr_Format(PyExc_MemoryError, "%llu bytes: %s",
 			     (unsigned long long)request->size, buddy_strerror(err));
+	else if (err == -EINVAL && too_many_pages(request->size))
+		PyErr_Format(PyExc_MemoryError,
+			     "%llu bytes: more than the 2**31 pages that a region of the process backend has at most",
+			     (unsigned long long)request->size);
 	else if (err == -EINVAL)
 		PyErr_SetString(PyExc_ValueError, buddy_strerror(err));
 	else
@@ -108,6 +121,20 @@ int region_open(struct region *region, uint64_t size, uint64_t granule,
 	return -1;
 }
 
+/* What is below a page takes one in any case. */
+static int check_granule(uint64_t size, uint64_t granule)
+{
+	uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
+
+	if (granule > size && granule > page)
+		PyErr_SetString(PyExc_ValueError, "granule must not be above size");
+	else if (granule & (granule - 1))
+		PyErr_SetString(PyExc_ValueError, "granule must be a power of two");
+	else
+		return 0;
+	return -1;
+}
+
 static int region_init(PyObject *self, PyObject *args, PyObject *kwargs)
 {
 	PyObject *size_arg, *granule_arg = NULL, *rest;
@@ -115,17 +142,15 @@ static int region_init(PyObject *self, PyObject *args, PyObject *kwargs)
 	int err;
 
 	if (!PyArg_ParseTuple(args, "O:Region", &size_arg) ||
-	    bytes_from(size_arg, "size", &size))
+	    size_from(size_arg, "size", &size))
 		return -1;
 	rest = kwargs ? PyDict_Copy(kwargs) : PyDict_New();
 	if (!rest)
 		return -1;
 	granule_arg = PyDict_GetItemString(rest, "granule");
 	err = granule_arg ? bytes_from(granule_arg, "granule", &granule) : 0;
-	if (!err && granule & (granule - 1)) {
-		PyErr_SetString(PyExc_ValueError, "granule must be a power of two");
-		err = -1;
-	}
+	if (!err)
+		err = check_granule(size, granule);
 	if (!err && granule_arg)
 		err = PyDict_DelItemString(rest, "granule");
 	if (!err) {
@@ -219,12 +244,14 @@ static int align_from(struct region *region, PyObject *object, uint64_t *align)
 {
 	if (bytes_from(object, "align", align))
 		return -1;
-	if (*align & (*align - 1))
-		PyErr_SetString(PyExc_ValueError, "align must be a power of two");
+	if (!region->memory.align)
+		raise_errno(-ESHUTDOWN, NULL);
 	else if (*align > region->memory.align)
 		PyErr_Format(PyExc_ValueError,
 			     "align is above the %llu that this region has",
 			     (unsigned long long)region->memory.align);
+	else if (*align & (*align - 1))
+		PyErr_SetString(PyExc_ValueError, "align must be a power of two");
 	else
 		return 0;
 	return -1;
@@ -263,7 +290,7 @@ static PyObject *region_alloc(PyObject *self, PyObject *args, PyObject *kwargs)
 		return NULL;
 	err = arena_alloc_exact(&region->arena, bytes, align, &block);
 	if (err == -ENOMEM)
-		return raise_no_memory(region, bytes);
+		return raise_no_memory(region, size_arg);
 	if (!err && zero)
 		err = clear_block(region, &block);
 	if (err)

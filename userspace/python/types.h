@@ -144,9 +144,11 @@ PyObject *region_share(PyObject *self, PyObject *args, PyObject *kwargs);
 PyObject *open_shared(PyObject *module, PyObject *args, PyObject *kwargs);
 
 /* errors.c */
+#define TOO_MANY	((uint64_t)INT64_MAX)	/* bytes; no region has so many */
 PyObject *raise_errno(int error, PyObject *key);
-PyObject *raise_no_memory(struct region *region, uint64_t bytes);
+PyObject *raise_no_memory(struct region *region, PyObject *size);
 int handle_from(PyObject *object, uint64_t *handle);
 int bytes_from(PyObject *object, const char *what, uint64_t *bytes);
+int size_from(PyObject *object, const char *what, uint64_t *bytes);
 
 #endif /* BUDDY_PYTHON_TYPES_H */

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
 """Threads, fork(), leaks, and random calls against a model."""
+import contextlib
 import gc
 import os
 import random
@@ -57,6 +58,50 @@ def test_fork_refuses(allocator):
     assert allocator.deallocate(handle)
     view.release()
     block.free()
+
+
+@pytest.mark.parametrize("leave", [SystemExit, RuntimeError, None])
+def test_leaving_a_with_in_a_child(leave):
+    """What ends the body comes through, and the memory stays the parent's."""
+    with Region(MIB) as region, region.alloc(64) as block:
+        memoryview(block)[:] = b"p" * 64
+
+        def child():
+            caught = None
+            try:
+                with contextlib.ExitStack() as stack:
+                    stack.push(region)
+                    stack.push(block)
+                    if leave:
+                        raise leave(5)
+            except BaseException as error:
+                caught = type(error)
+            assert caught is leave
+
+        assert in_child(child) == 0
+        assert bytes(block) == b"p" * 64 and region.get_statistics()["blocks"] == 1
+
+
+def test_what_a_child_sees():
+    closed, region = Region(MIB), Region(MIB)
+    block, freed = region.alloc(64), region.alloc(64)
+    freed.free()
+    gone = closed.alloc(64)
+    closed.close()
+    never = Region.__new__(Region)
+
+    def child():
+        assert closed.closed and never.closed and not region.closed
+        assert gone.freed and "freed" in repr(gone)
+        assert not block.freed and "freed" not in repr(block)
+        for made in (closed, never):
+            with pytest.raises(ValueError, match="closed"):
+                made.alloc(64)
+        with closed.__class__(MIB) as mine:
+            assert mine.alloc(64)
+        closed.close()
+
+    assert in_child(child) == 0
 
 
 def test_fork_then_drop_everything_in_the_child(allocator):

@@ -46,7 +46,7 @@ static void sample_end(uint64_t start, uint64_t *ns, uint64_t *timed)
 static int arena_enter(struct arena *arena)
 {
 	if (arena->epoch != forks)
-		return -EPERM;
+		return arena->open ? -EPERM : -ESHUTDOWN;
 	pthread_mutex_lock(&arena->lock);
 	if (arena->open)
 		return 0;

@@ -17,7 +17,7 @@
  * No call here calls out while it holds it, so it nests inside anything.
  *
  * After fork() the child has a copy of tree and table, but the memory is still its
- * parent's: every call that would change something is -EPERM there.
+ * parent's: every call is -EPERM there, on what was not closed before.
  */
 #ifndef BUDDY_PYTHON_ARENA_H
 #define BUDDY_PYTHON_ARENA_H
@@ -192,7 +192,7 @@ int arena_drop(struct arena *arena, uint64_t handle, bool even_pinned);
 
 /**
  * arena_find() - what a live handle stands for
- * Return: 0; -ENOENT; -ESHUTDOWN.
+ * Return: 0; -ENOENT; -EPERM; -ESHUTDOWN.
  */
 int arena_find(struct arena *arena, uint64_t handle, struct arena_block *block);
 

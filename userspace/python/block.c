@@ -112,8 +112,8 @@ static PyObject *block_exit(PyObject *self, PyObject *args)
 	if (!PyArg_UnpackTuple(args, "__exit__", 0, 3, &type, &type, &type))
 		return NULL;
 	err = arena_drop(&block->region->arena, block->handle, type && type != Py_None);
-	/* freed in the body, or with its region: well done */
-	if (err == -ENOENT || err == -ESHUTDOWN)
+	/* freed in the body, with its region, or to be by the parent of a child: well done */
+	if (err == -ENOENT || err == -ESHUTDOWN || err == -EPERM)
 		err = 0;
 	return finished(block, err);
 }
@@ -285,9 +285,11 @@ static PyObject *block_repr(PyObject *self)
 {
 	struct block *block = (struct block *)self;
 	struct arena_block info;
+	int err = arena_find(&block->region->arena, block->handle, &info);
 
-	if (arena_find(&block->region->arena, block->handle, &info))
-		return PyUnicode_FromFormat("<block %llu, freed>",
+	if (err)
+		return PyUnicode_FromFormat(err == -EPERM ? "<block %llu, of a parent>" :
+							    "<block %llu, freed>",
 					    (unsigned long long)block->handle);
 	return PyUnicode_FromFormat("<block %llu, %llu bytes>",
 				    (unsigned long long)block->handle,

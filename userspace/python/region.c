@@ -207,11 +207,13 @@ static PyObject *region_enter(PyObject *self, PyObject *unused)
  */
 static PyObject *region_exit(PyObject *self, PyObject *args)
 {
+	struct region *region = (struct region *)self;
 	PyObject *type = NULL;
 
 	if (!PyArg_UnpackTuple(args, "__exit__", 0, 3, &type, &type, &type))
 		return NULL;
-	if (close_region((struct region *)self)) {
+	/* a child of fork() has nothing to close: it is its parent's */
+	if (arena_check(&region->arena) != -EPERM && close_region(region)) {
 		if (!type || type == Py_None || !PyErr_ExceptionMatches(PyExc_BufferError))
 			return NULL;
 		PyErr_Clear();

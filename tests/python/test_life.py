@@ -271,6 +271,53 @@ def grows(run, times):
     return least
 
 
+def alone(code, *arguments):
+    """The exit status and the output of a program of its own."""
+    done = subprocess.run(
+        [sys.executable, "-c", "import sys; sys.path.insert(0, sys.argv[1])\n" + code,
+         TOP / "userspace/python", *arguments], capture_output=True, text=True, timeout=60)
+    return done.returncode, done.stdout + done.stderr
+
+
+def test_imported_again():
+    assert alone("""
+import buddy_mem
+made = buddy_mem.Region(1 << 20)
+for name in [name for name in sys.modules if name.startswith("buddy_mem")]:
+    del sys.modules[name]
+import buddy_mem as again
+assert again.Region is type(made)
+assert again.from_dlpack(made.alloc(64)).nbytes == 64
+""") == (0, "")
+
+
+IN_ANOTHER = """
+import sys
+sys.path.insert(0, {path!r})
+try:
+    import buddy_mem
+except ImportError as error:
+    assert "main interpreter" in str(error), error
+else:
+    raise AssertionError("buddy_mem is here")
+"""
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_another_interpreter(first):
+    """It is told that buddy_mem is not for it, and takes nothing from the main one."""
+    pytest.importorskip("_testcapi")
+    assert alone("""
+import _testcapi
+if sys.argv[3]:
+    import buddy_mem
+for _ in range(2):
+    assert _testcapi.run_in_subinterp(sys.argv[2]) == 0
+import buddy_mem
+assert buddy_mem.Region(1 << 20).alloc(64).__dlpack__()
+""", IN_ANOTHER.format(path=str(TOP / "userspace/python")), "" if first else "x") == (0, "")
+
+
 def leak_cases():
     allocator = BuddyAllocator(MIB, 64)
     region = Region(MIB)

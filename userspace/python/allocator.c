@@ -253,8 +253,9 @@ static PyType_Spec allocator_spec = {
 
 int allocator_add(PyObject *module)
 {
-	allocator_type = (PyTypeObject *)PyType_FromSpecWithBases(
-		&allocator_spec, (PyObject *)region_type);
+	if (!allocator_type)
+		allocator_type = (PyTypeObject *)PyType_FromSpecWithBases(
+			&allocator_spec, (PyObject *)region_type);
 	return allocator_type ? PyModule_AddObjectRef(module, "BuddyAllocator",
 						      (PyObject *)allocator_type) : -1;
 }

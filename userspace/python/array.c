@@ -424,7 +424,8 @@ static PyType_Spec array_spec = {
 
 int array_add(PyObject *module)
 {
-	array_type = (PyTypeObject *)PyType_FromSpec(&array_spec);
+	if (!array_type)
+		array_type = (PyTypeObject *)PyType_FromSpec(&array_spec);
 	return array_type ? PyModule_AddObjectRef(module, "Array",
 						  (PyObject *)array_type) : -1;
 }

@@ -351,7 +351,8 @@ static PyType_Spec block_spec = {
 
 int block_add(PyObject *module)
 {
-	block_type = (PyTypeObject *)PyType_FromSpec(&block_spec);
+	if (!block_type)
+		block_type = (PyTypeObject *)PyType_FromSpec(&block_spec);
 	return block_type ? PyModule_AddObjectRef(module, "Block",
 						  (PyObject *)block_type) : -1;
 }

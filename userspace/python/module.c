@@ -13,12 +13,15 @@ static PyMethodDef functions[] = {
 	{ 0 },
 };
 
+/*
+ * The types are the main interpreter's, and made once: a module that is imported again
+ * has the same.
+ */
 static int fill(PyObject *module)
 {
-	/* the types are the process's, not each interpreter's */
-	if (region_type) {
+	if (PyInterpreterState_GetID(PyInterpreterState_Get()) != 0) {
 		PyErr_SetString(PyExc_ImportError,
-				"buddy_mem._core can be loaded once in a process");
+				"buddy_mem works in the main interpreter of a process alone");
 		return -1;
 	}
 	if (block_add(module) || array_add(module) || region_add(module) ||

@@ -453,7 +453,8 @@ static PyType_Spec region_spec = {
 
 int region_add(PyObject *module)
 {
-	region_type = (PyTypeObject *)PyType_FromSpec(&region_spec);
+	if (!region_type)
+		region_type = (PyTypeObject *)PyType_FromSpec(&region_spec);
 	return region_type ? PyModule_AddObjectRef(module, "Region",
 						   (PyObject *)region_type) : -1;
 }

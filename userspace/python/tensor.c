@@ -2,8 +2,8 @@
 /*
  * tensor.c - DLPack, both ways: Arrays for others, and Arrays of what others have.
  *
- * A capsule that nobody took calls our deleter from its destructor; one that was taken
- * calls it from wherever its taker ends, so the deleter takes the interpreter's lock.
+ * A capsule that nobody took ends its export itself, under the interpreter's lock. Who
+ * took it calls our deleter, from wherever that ends: so the deleter takes the lock.
  */
 #include <stdlib.h>
 
@@ -28,37 +28,41 @@ struct export {
 
 static void export_end(struct export *export)
 {
-	if (Py_IsInitialized()) {
-		PyGILState_STATE state = PyGILState_Ensure();
-
-		Py_DECREF(export->array);
-		PyGILState_Release(state);
-	}
+	Py_DECREF(export->array);
 	free(export);
+}
+
+static void taker_ends(struct export *export)
+{
+	PyGILState_STATE state;
+
+	/* without an interpreter there is nobody to give the array back to */
+	if (!Py_IsInitialized()) {
+		free(export);
+		return;
+	}
+	state = PyGILState_Ensure();
+	export_end(export);
+	PyGILState_Release(state);
 }
 
 static void delete_legacy(struct dl_legacy *self)
 {
-	export_end(self->manager);
+	taker_ends(self->manager);
 }
 
 static void delete_versioned(struct dl_versioned *self)
 {
-	export_end(self->manager);
+	taker_ends(self->manager);
 }
 
+/* Under another name it was taken. Both structs are the first of their export. */
 static void capsule_end(PyObject *capsule)
 {
-	void *p;
+	const char *name = PyCapsule_IsValid(capsule, LEGACY) ? LEGACY : VERSIONED;
 
-	/* under another name it was taken */
-	if (PyCapsule_IsValid(capsule, LEGACY)) {
-		p = PyCapsule_GetPointer(capsule, LEGACY);
-		((struct dl_legacy *)p)->deleter(p);
-	} else if (PyCapsule_IsValid(capsule, VERSIONED)) {
-		p = PyCapsule_GetPointer(capsule, VERSIONED);
-		((struct dl_versioned *)p)->deleter(p);
-	}
+	if (PyCapsule_IsValid(capsule, name))
+		export_end(PyCapsule_GetPointer(capsule, name));
 }
 
 static int fill_tensor(struct array *array, struct dl_tensor *tensor, int64_t *numbers)

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from buddy_mem import BuddyAllocator
+from buddy_mem import BuddyAllocator, Region
 
 MIB = 1 << 20
 
@@ -54,6 +54,33 @@ def test_bad_sizes(total, least, error):
 def test_too_many_granules():
     with pytest.raises(ValueError, match="granules"):
         BuddyAllocator(1 << 40, 64)
+
+
+def test_calls_by_keyword(allocator):
+    handle, address = allocator.allocate(size=100)
+    assert allocator.is_valid_handle(handle=handle)
+    assert allocator.block(handle=handle).address == address
+    assert allocator.deallocate(handle=handle) is True
+    assert allocator.release(handle=allocator.allocate(size=1)[0]) is True
+    allocator.free(handle=allocator.allocate(*(), **{"size": 1})[0])
+    assert Region(size=MIB, granule=128).size == MIB
+
+
+@pytest.mark.parametrize("arguments, keywords", [
+    ((), {}), ((1, 2), {}), ((1,), {"size": 1}), ((1,), {"handle": 1}), ((1,), {"colour": 1}),
+    ((), {"colour": 1}), ((), {"size": 1, "handle": 1}),
+])
+def test_one_argument_is_what_they_take(allocator, arguments, keywords):
+    for call in (allocator.allocate, allocator.deallocate, allocator.release,
+                 allocator.is_valid_handle, allocator.block, allocator.free):
+        with pytest.raises(TypeError):
+            call(*arguments, **keywords)
+
+
+def test_region_by_keyword():
+    for arguments, keywords in (((), {}), ((MIB,), {"size": MIB}), ((MIB, 64), {})):
+        with pytest.raises(TypeError):
+            Region(*arguments, **keywords)
 
 
 @pytest.mark.parametrize("arguments, keywords", [

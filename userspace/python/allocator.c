@@ -27,20 +27,6 @@ static int check_sizes(uint64_t total, uint64_t least)
 }
 
 /* The keywords that are not our own two go on to the region. */
-static int take_keyword(PyObject *rest, const char *name, PyObject **value)
-{
-	PyObject *found = PyDict_GetItemString(rest, name);
-
-	if (!found)
-		return 0;
-	if (*value) {
-		PyErr_Format(PyExc_TypeError, "%s is given twice", name);
-		return -1;
-	}
-	*value = Py_NewRef(found);
-	return PyDict_DelItemString(rest, name);
-}
-
 static int init_with(struct region *region, PyObject *total_arg, PyObject *least_arg,
 		     PyObject *rest)
 {
@@ -95,13 +81,18 @@ static PyObject *pair_of(struct region *region, const struct arena_block *block)
 	return pair;
 }
 
-static PyObject *allocator_allocate(PyObject *self, PyObject *size)
+static PyObject *allocator_allocate(PyObject *self, PyObject *const *args, Py_ssize_t count,
+				    PyObject *names)
 {
+	PyObject *size = argument(args, count, names, "size");
 	struct region *region = (struct region *)self;
 	struct arena_block block;
+	long long bytes;
 	int overflow, err;
-	long long bytes = PyLong_AsLongLongAndOverflow(size, &overflow);
 
+	if (!size)
+		return NULL;
+	bytes = PyLong_AsLongLongAndOverflow(size, &overflow);
 	if (overflow > 0)
 		bytes = TOO_MANY;
 	if (bytes <= 0) {
@@ -123,31 +114,37 @@ static PyObject *freed(int err)
 	return PyBool_FromLong(!err);
 }
 
-static PyObject *allocator_deallocate(PyObject *self, PyObject *key)
+static PyObject *allocator_deallocate(PyObject *self, PyObject *const *args, Py_ssize_t count,
+				      PyObject *names)
 {
+	PyObject *key = argument(args, count, names, "handle");
 	uint64_t handle;
 
-	if (handle_from(key, &handle))
+	if (!key || handle_from(key, &handle))
 		return NULL;
 	return freed(arena_free(&((struct region *)self)->arena, handle));
 }
 
-static PyObject *allocator_release(PyObject *self, PyObject *key)
+static PyObject *allocator_release(PyObject *self, PyObject *const *args, Py_ssize_t count,
+				   PyObject *names)
 {
+	PyObject *key = argument(args, count, names, "handle");
 	uint64_t handle;
 
-	if (handle_from(key, &handle))
+	if (!key || handle_from(key, &handle))
 		return NULL;
 	return freed(arena_release(&((struct region *)self)->arena, handle));
 }
 
-static PyObject *allocator_is_valid(PyObject *self, PyObject *key)
+static PyObject *allocator_is_valid(PyObject *self, PyObject *const *args, Py_ssize_t count,
+				    PyObject *names)
 {
+	PyObject *key = argument(args, count, names, "handle");
 	struct arena_block block;
 	uint64_t handle;
 	int err;
 
-	if (handle_from(key, &handle))
+	if (!key || handle_from(key, &handle))
 		return NULL;
 	err = arena_find(&((struct region *)self)->arena, handle, &block);
 	return freed(err);
@@ -198,13 +195,13 @@ static PyObject *allocator_classes(PyObject *self, PyObject *tuple)
 }
 
 static PyMethodDef allocator_methods[] = {
-	{ "allocate", allocator_allocate, METH_O,
+	{ "allocate", WITH_KEYWORDS(allocator_allocate), ONE,
 	  "allocate(size) -> (handle, address), or None where there is no room" },
-	{ "deallocate", allocator_deallocate, METH_O,
+	{ "deallocate", WITH_KEYWORDS(allocator_deallocate), ONE,
 	  "deallocate(handle) -> bool; BufferError while there are views" },
-	{ "release", allocator_release, METH_O,
+	{ "release", WITH_KEYWORDS(allocator_release), ONE,
 	  "release(handle) -> bool; the bytes go back when the last view is gone" },
-	{ "is_valid_handle", allocator_is_valid, METH_O,
+	{ "is_valid_handle", WITH_KEYWORDS(allocator_is_valid), ONE,
 	  "is_valid_handle(handle) -> bool" },
 	{ "_set_classes", allocator_classes, METH_O,
 	  "_set_classes(((from, quantum, align), ...)): no powers of two any more" },

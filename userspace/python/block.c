@@ -310,8 +310,6 @@ static PyMemberDef block_members[] = {
 	{ 0 },
 };
 
-#define WITH_KEYWORDS(function) ((PyCFunction)(void (*)(void))(function))
-
 static PyMethodDef block_methods[] = {
 	{ "free", block_free, METH_NOARGS, "give it back; BufferError while there are views" },
 	{ "release", block_release, METH_NOARGS, "give it back when the last view is gone" },

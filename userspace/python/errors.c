@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /*
- * errors.c - from errnos to exceptions, and from Python's numbers to ours.
+ * errors.c - from errnos to exceptions.
  */
 #include "types.h"
 
@@ -48,44 +48,4 @@ PyObject *raise_no_memory(struct region *region, PyObject *size)
 		     (unsigned long long)v.free << region->arena.shift,
 		     (unsigned long long)v.largest << region->arena.shift);
 	return NULL;
-}
-
-/* A handle; 0 (never one) where an int is none. -1: not an int. */
-int handle_from(PyObject *object, uint64_t *handle)
-{
-	int overflow;
-	long long value = PyLong_AsLongLongAndOverflow(object, &overflow);
-
-	if (value == -1 && PyErr_Occurred())
-		return -1;
-	*handle = overflow || value < 0 ? 0 : (uint64_t)value;
-	return 0;
-}
-
-/* A number of bytes: 1 or more, else ValueError; TOO_MANY where it is that or above. */
-int bytes_from(PyObject *object, const char *what, uint64_t *bytes)
-{
-	int overflow;
-	long long value = PyLong_AsLongLongAndOverflow(object, &overflow);
-
-	if (value == -1 && PyErr_Occurred())
-		return -1;
-	if (overflow < 0 || (!overflow && value <= 0)) {
-		PyErr_Format(PyExc_ValueError, "%s must be positive, not %S", what,
-			     object);
-		return -1;
-	}
-	*bytes = overflow ? TOO_MANY : (uint64_t)value;
-	return 0;
-}
-
-/* The length of a region, likewise; MemoryError where it is too much for any. */
-int size_from(PyObject *object, const char *what, uint64_t *bytes)
-{
-	if (bytes_from(object, what, bytes))
-		return -1;
-	if (*bytes < TOO_MANY)
-		return 0;
-	PyErr_Format(PyExc_MemoryError, "%s: %S bytes", what, object);
-	return -1;
 }

@@ -135,29 +135,38 @@ static int check_granule(uint64_t size, uint64_t granule)
 	return -1;
 }
 
+static int init_with(struct region *region, PyObject *size_arg, PyObject *granule_arg,
+		     PyObject *rest)
+{
+	uint64_t size, granule = 64;
+
+	if (!size_arg) {
+		PyErr_SetString(PyExc_TypeError, "size is missing");
+		return -1;
+	}
+	if (size_from(size_arg, "size", &size) ||
+	    (granule_arg && bytes_from(granule_arg, "granule", &granule)) ||
+	    check_granule(size, granule))
+		return -1;
+	size = (size + granule - 1) & ~(granule - 1);
+	return region_open(region, size, granule, rest);
+}
+
 static int region_init(PyObject *self, PyObject *args, PyObject *kwargs)
 {
-	PyObject *size_arg, *granule_arg = NULL, *rest;
-	uint64_t size, granule = 64;
-	int err;
+	PyObject *size = NULL, *granule = NULL, *rest;
+	int err = -1;
 
-	if (!PyArg_ParseTuple(args, "O:Region", &size_arg) ||
-	    size_from(size_arg, "size", &size))
+	if (!PyArg_UnpackTuple(args, "Region", 0, 1, &size))
 		return -1;
+	Py_XINCREF(size);
 	rest = kwargs ? PyDict_Copy(kwargs) : PyDict_New();
-	if (!rest)
-		return -1;
-	granule_arg = PyDict_GetItemString(rest, "granule");
-	err = granule_arg ? bytes_from(granule_arg, "granule", &granule) : 0;
-	if (!err)
-		err = check_granule(size, granule);
-	if (!err && granule_arg)
-		err = PyDict_DelItemString(rest, "granule");
-	if (!err) {
-		size = (size + granule - 1) & ~(granule - 1);
-		err = region_open((struct region *)self, size, granule, rest);
-	}
-	Py_DECREF(rest);
+	if (rest && !take_keyword(rest, "size", &size) &&
+	    !take_keyword(rest, "granule", &granule))
+		err = init_with((struct region *)self, size, granule, rest);
+	Py_XDECREF(rest);
+	Py_XDECREF(size);
+	Py_XDECREF(granule);
 	return err;
 }
 
@@ -303,25 +312,29 @@ static PyObject *region_alloc(PyObject *self, PyObject *args, PyObject *kwargs)
 	return result;
 }
 
-static PyObject *region_block(PyObject *self, PyObject *key)
+static PyObject *region_block(PyObject *self, PyObject *const *args, Py_ssize_t count,
+			      PyObject *names)
 {
 	struct region *region = (struct region *)self;
+	PyObject *key = argument(args, count, names, "handle");
 	struct arena_block block;
 	uint64_t handle;
 	int err;
 
-	if (handle_from(key, &handle))
+	if (!key || handle_from(key, &handle))
 		return NULL;
 	err = arena_find(&region->arena, handle, &block);
 	return err ? raise_errno(err, key) : block_new(region, handle, false);
 }
 
-static PyObject *region_free(PyObject *self, PyObject *key)
+static PyObject *region_free(PyObject *self, PyObject *const *args, Py_ssize_t count,
+			     PyObject *names)
 {
+	PyObject *key = argument(args, count, names, "handle");
 	uint64_t handle;
 	int err;
 
-	if (handle_from(key, &handle))
+	if (!key || handle_from(key, &handle))
 		return NULL;
 	err = arena_free(&((struct region *)self)->arena, handle);
 	if (err)
@@ -415,13 +428,11 @@ static PyMemberDef region_members[] = {
 	{ 0 },
 };
 
-#define WITH_KEYWORDS(function) ((PyCFunction)(void (*)(void))(function))
-
 static PyMethodDef region_methods[] = {
 	{ "alloc", WITH_KEYWORDS(region_alloc), METH_VARARGS | METH_KEYWORDS,
 	  "alloc(size, *, align=None, zero=False) -> Block; MemoryError" },
-	{ "block", region_block, METH_O, "block(handle) -> Block; KeyError" },
-	{ "free", region_free, METH_O, "free(handle); KeyError, BufferError" },
+	{ "block", WITH_KEYWORDS(region_block), ONE, "block(handle) -> Block; KeyError" },
+	{ "free", WITH_KEYWORDS(region_free), ONE, "free(handle); KeyError, BufferError" },
 	{ "get_statistics", region_statistics, METH_NOARGS, "get_statistics() -> dict" },
 	{ "reset_statistics", region_reset, METH_NOARGS, "counters and times are 0" },
 	{ "share", WITH_KEYWORDS(region_share), METH_VARARGS | METH_KEYWORDS,

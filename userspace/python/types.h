@@ -91,6 +91,8 @@ struct array {
 	Py_ssize_t *strides;	/* bytes */
 };
 
+#define WITH_KEYWORDS(function) ((PyCFunction)(void (*)(void))(function))
+
 /* region.c */
 int region_add(PyObject *module);
 int region_open(struct region *region, uint64_t size, uint64_t granule,
@@ -144,9 +146,22 @@ PyObject *region_share(PyObject *self, PyObject *args, PyObject *kwargs);
 PyObject *open_shared(PyObject *module, PyObject *args, PyObject *kwargs);
 
 /* errors.c */
-#define TOO_MANY	((uint64_t)INT64_MAX)	/* bytes; no region has so many */
 PyObject *raise_errno(int error, PyObject *key);
 PyObject *raise_no_memory(struct region *region, PyObject *size);
+
+/* arguments.c */
+#define TOO_MANY	((uint64_t)INT64_MAX)	/* bytes; no region has so many */
+PyObject *argument_named(PyObject *const *args, Py_ssize_t count, PyObject *names,
+			 const char *name);
+/* A call of one argument, by place or by name: its flags, and the argument, borrowed. */
+#define ONE		(METH_FASTCALL | METH_KEYWORDS)
+static inline PyObject *argument(PyObject *const *args, Py_ssize_t count, PyObject *names,
+				 const char *name)
+{
+	return count == 1 && !names ? args[0] : argument_named(args, count, names, name);
+}
+
+int take_keyword(PyObject *rest, const char *name, PyObject **value);
 int handle_from(PyObject *object, uint64_t *handle);
 int bytes_from(PyObject *object, const char *what, uint64_t *bytes);
 int size_from(PyObject *object, const char *what, uint64_t *bytes);

@@ -249,6 +249,35 @@ def test_close_amid_threads():
         assert wrong == []
 
 
+@pytest.mark.parametrize("end", ["close", "drop"])
+def test_others_run_while_memory_goes(end):
+    """Another thread gets the interpreter's lock if it is let go of, not else."""
+    before = sys.getswitchinterval()
+    ran = []
+    sys.setswitchinterval(1000)
+    try:
+        for _ in range(20):
+            region = Region(16 * MIB)
+            region.alloc(16 * MIB).populate()
+            start = threading.Lock()
+            start.acquire()
+            thread = threading.Thread(target=lambda: (start.acquire(), ran.append(1)))
+            thread.start()
+            start.release()
+            if end == "close":
+                region.close()
+            else:
+                del region
+            done = bool(ran)
+            thread.join()
+            ran.clear()
+            if done:
+                return
+        raise AssertionError("nobody else ran")
+    finally:
+        sys.setswitchinterval(before)
+
+
 def resident():
     with open("/proc/self/statm") as file:
         return int(file.read().split()[1]) * resource.getpagesize()

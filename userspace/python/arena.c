@@ -59,7 +59,12 @@ static void arena_leave(struct arena *arena)
 	pthread_mutex_unlock(&arena->lock);
 }
 
-int arena_init(struct arena *arena, uint64_t granules, uint32_t shift)
+void arena_init(struct arena *arena)
+{
+	pthread_mutex_init(&arena->lock, NULL);
+}
+
+int arena_fill(struct arena *arena, uint64_t granules, uint32_t shift)
 {
 	static pthread_once_t once = PTHREAD_ONCE_INIT;
 	int err;
@@ -77,13 +82,16 @@ int arena_init(struct arena *arena, uint64_t granules, uint32_t shift)
 		return err;
 	}
 	buddy_core_init(&arena->core, (uint32_t)granules, arena->core_mem);
-	pthread_mutex_init(&arena->lock, NULL);
 	arena->shift = shift;
+	return 0;
+}
+
+void arena_open(struct arena *arena)
+{
 	arena->epoch = forks;
 	arena->next = 1;
-	arena->open = true;
 	arena_reset(arena);
-	return 0;
+	arena->open = true;
 }
 
 int arena_check(struct arena *arena)

@@ -118,15 +118,23 @@ struct arena_view {
 	uint64_t granules, free, largest;
 };
 
+/** arena_init() - a closed arena, out of a zeroed one: calls may be made */
+void arena_init(struct arena *arena);
+
 /**
- * arena_init() - an arena in which all is free
- * @arena: zeroed
+ * arena_fill() - all that it needs, for an arena in which all is free
+ * @arena: closed, and never filled; stays closed
  * @granules: its length
  * @shift: log2 of the bytes of a granule
  *
+ * Slow: it clears what the tree needs. Calls of others meanwhile find it closed.
+ *
  * Return: 0; -EINVAL (too many granules); -ENOMEM.
  */
-int arena_init(struct arena *arena, uint64_t granules, uint32_t shift);
+int arena_fill(struct arena *arena, uint64_t granules, uint32_t shift);
+
+/** arena_open() - from now on calls succeed; not while others make some */
+void arena_open(struct arena *arena);
 
 /**
  * arena_close() - no call succeeds any more

@@ -242,6 +242,13 @@ static int array_traverse(PyObject *self, visitproc visit, void *arg)
 	return 0;
 }
 
+static void array_unmap(struct array *array)
+{
+	Py_BEGIN_ALLOW_THREADS
+	munmap(array->data, array->handle);
+	Py_END_ALLOW_THREADS
+}
+
 static void array_dealloc(PyObject *self)
 {
 	struct array *array = (struct array *)self;
@@ -252,7 +259,7 @@ static void array_dealloc(PyObject *self)
 	if (array->keeper == KEEPER_PIN && array->region)
 		arena_unpin(&array->region->arena, array->handle);
 	else if (array->keeper == KEEPER_MAPPING)
-		munmap(array->data, array->handle);
+		array_unmap(array);
 	else if (array->foreign)
 		array_drop_foreign(array);
 	Py_XDECREF((PyObject *)array->region);

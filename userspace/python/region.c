@@ -59,14 +59,32 @@ static int raise_open(int err, const struct memory_request *request)
 	return -1;
 }
 
-static int arena_over(struct region *region)
+static PyObject *region_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
-	uint32_t shift = (uint32_t)__builtin_ctzll(region->granule);
+	allocfunc alloc = (allocfunc)PyType_GetSlot(type, Py_tp_alloc);
+	PyObject *self = alloc(type, 0);
 
-	if (!arena_init(&region->arena, region->size >> shift, shift))
-		return 0;
-	PyErr_NoMemory();
-	return -1;
+	(void)args;
+	(void)kwargs;
+	if (self)
+		arena_init(&((struct region *)self)->arena);
+	return self;
+}
+
+/* Memory, and an arena over it that is not open yet. Without the interpreter's lock. */
+static int take_memory(struct region *region, struct memory *memory,
+		       struct memory_request *request, uint32_t shift)
+{
+	int err = memory_open(memory, request);
+
+	if (err)
+		return err;
+	err = arena_fill(&region->arena, request->size >> shift, shift);
+	if (err) {
+		memory_close(memory);
+		request->reply = (struct buddy_alloc){ 0 };
+	}
+	return err;
 }
 
 static int check_open(const struct region *region, uint64_t size, uint64_t granule)
@@ -104,7 +122,7 @@ int region_open(struct region *region, uint64_t size, uint64_t granule,
 	request.flags = scatter ? BUDDY_ALLOC_SCATTER : 0;
 	region->opened = true;
 	Py_BEGIN_ALLOW_THREADS
-	err = memory_open(&memory, &request);
+	err = take_memory(region, &memory, &request, (uint32_t)__builtin_ctzll(granule));
 	Py_END_ALLOW_THREADS
 	if (err) {
 		region->opened = false;
@@ -113,12 +131,8 @@ int region_open(struct region *region, uint64_t size, uint64_t granule,
 	region->size = size;
 	region->granule = granule;
 	region->memory = memory;
-	if (!arena_over(region))
-		return 0;
-	region->memory = (struct memory){ 0 };
-	region->opened = false;
-	memory_close(&memory);
-	return -1;
+	arena_open(&region->arena);
+	return 0;
 }
 
 /* What is below a page takes one in any case. */
@@ -189,8 +203,8 @@ static int close_region(struct region *region)
 	region->memory = (struct memory){ 0 };
 	Py_BEGIN_ALLOW_THREADS
 	memory_close(&memory);
-	Py_END_ALLOW_THREADS
 	arena_fini(&region->arena);
+	Py_END_ALLOW_THREADS
 	return 0;
 }
 
@@ -235,14 +249,16 @@ static void region_dealloc(PyObject *self)
 	struct region *region = (struct region *)self;
 	PyTypeObject *type = Py_TYPE(self);
 	freefunc release = (freefunc)PyType_GetSlot(type, Py_tp_free);
+	bool forget = arena_check(&region->arena) == -EPERM;
 
-	if (region->memory.dev) {
-		if (arena_check(&region->arena) == -EPERM)
-			memory_forget(&region->memory);
-		else
-			memory_close(&region->memory);
-	}
+	/* nobody else has it any more */
+	Py_BEGIN_ALLOW_THREADS
+	if (forget)
+		memory_forget(&region->memory);
+	else if (region->memory.dev)
+		memory_close(&region->memory);
 	arena_fini(&region->arena);
+	Py_END_ALLOW_THREADS
 	release(self);
 	Py_DECREF(type);
 }
@@ -446,6 +462,7 @@ static PyMethodDef region_methods[] = {
 
 static PyType_Slot region_slots[] = {
 	{ Py_tp_doc, "Region(size, *, granule=64, backend=None, path=None, scatter=False)" },
+	{ Py_tp_new, region_new },
 	{ Py_tp_init, region_init },
 	{ Py_tp_dealloc, region_dealloc },
 	{ Py_tp_repr, region_repr },

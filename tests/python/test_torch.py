@@ -94,6 +94,18 @@ def test_shapes(tensors, shape):
     assert tensors.deallocate_tensor(handle) is True
 
 
+@pytest.mark.parametrize("numbers, expected", [([2, 3], (2, 3)), ([5], (5,)), (4, (4,))])
+def test_shapes_that_are_arrays(tensors, numbers, expected):
+    np = pytest.importorskip("numpy")
+    for shape in (torch.tensor(numbers), np.array(numbers), np.array(numbers, "u1"),
+                  [np.int64(n) for n in expected]):
+        _, tensor = tensors.allocate_tensor(shape)
+        assert tensor.shape == expected
+    strides = torch.tensor([1] * len(expected))
+    assert tensors.allocate_tensor(expected, strides=strides)[1].shape == expected
+    assert tensors.allocate_tensor(np.int64(6))[1].shape == (6,)
+
+
 def test_float32_by_default(tensors):
     assert tensors.allocate_tensor((2,))[1].dtype is torch.float32
 

@@ -16,115 +16,111 @@ PyTypeObject *array_type;
  * Making one
  */
 
-/* Without bytes yet: a keeper of a pin without a region does nothing at its end. */
-struct array *array_alloc(const struct dtype *dtype, int ndim)
+static Py_ssize_t item_size(const struct dtype *dtype)
 {
-	allocfunc alloc = (allocfunc)PyType_GetSlot(array_type, Py_tp_alloc);
-	struct array *array = (struct array *)alloc(array_type, 0);
-
-	if (!array)
-		return NULL;
-	array->shape = calloc((size_t)ndim * 2 + 1, sizeof(*array->shape));
-	if (!array->shape) {
-		Py_DECREF((PyObject *)array);
-		PyErr_NoMemory();
-		return NULL;
-	}
-	array->strides = array->shape + ndim;
-	array->dtype = dtype;
-	array->ndim = ndim;
-	return array;
+	return dtype->bits / 8;
 }
 
-static Py_ssize_t item_size(const struct array *array)
-{
-	return array->dtype->bits / 8;
-}
-
-/* Elements. The products were checked when the shape was set. */
-Py_ssize_t array_count(const struct array *array)
+/* Elements. The products were checked by layout_check(). */
+static Py_ssize_t count_of(const Py_ssize_t *shape, int ndim)
 {
 	Py_ssize_t count = 1;
 
-	for (int i = 0; i < array->ndim; i++)
-		count *= array->shape[i];
+	for (int i = 0; i < ndim; i++)
+		count *= shape[i];
 	return count;
 }
 
-void array_set_dense(struct array *array)
+/*
+ * All of it from its first moment on: the collector, which shows objects to anybody, has
+ * it before we have. A keeper of a pin without a region does nothing at its end.
+ */
+struct array *array_new(const struct layout *layout, char *data)
 {
-	Py_ssize_t stride = item_size(array);
+	allocfunc alloc = (allocfunc)PyType_GetSlot(array_type, Py_tp_alloc);
+	size_t ndim = (size_t)layout->ndim;
+	Py_ssize_t *numbers = malloc((2 * ndim + 1) * sizeof(*numbers));
+	struct array *array;
 
-	for (int i = array->ndim - 1; i >= 0; i--) {
-		array->strides[i] = stride;
-		stride *= array->shape[i] ? array->shape[i] : 1;
+	if (!numbers) {
+		PyErr_NoMemory();
+		return NULL;
 	}
+	memcpy(numbers, layout->shape, ndim * sizeof(*numbers));
+	memcpy(numbers + ndim, layout->strides, ndim * sizeof(*numbers));
+	array = (struct array *)alloc(array_type, 0);
+	if (!array) {
+		free(numbers);
+		return NULL;
+	}
+	array->shape = numbers;
+	array->strides = numbers + ndim;
+	array->dtype = layout->dtype;
+	array->ndim = layout->ndim;
+	array->data = data;
+	return array;
 }
 
-static void own_pin(struct array *array, struct region *region,
-		    const struct arena_block *block)
+/* An array that takes over a pin; undone on failure. */
+static PyObject *array_of(struct region *region, const struct arena_block *block,
+			  const struct layout *layout, Py_ssize_t offset)
 {
-	Py_INCREF((PyObject *)region);
-	array->region = region;
-	array->handle = block->handle;
-	array->data = region->memory.base + ((uint64_t)block->offset << region->arena.shift);
-}
-
-/* All bytes of a block that was pinned for it; the pin is undone on failure. */
-PyObject *array_of_pin(struct region *region, const struct arena_block *block)
-{
-	struct array *array = array_alloc(dtype_named("uint8"), 1);
+	char *start = region->memory.base + ((uint64_t)block->offset << region->arena.shift);
+	struct array *array = array_new(layout, start + offset);
 
 	if (!array) {
 		arena_unpin(&region->arena, block->handle);
 		return NULL;
 	}
-	own_pin(array, region, block);
-	array->shape[0] = (Py_ssize_t)block->requested;
-	array->strides[0] = 1;
+	Py_INCREF((PyObject *)region);
+	array->region = region;
+	array->handle = block->handle;
 	return (PyObject *)array;
 }
 
-/*
- * Shapes from Python
- */
-
-/* An int, or a sequence of them; at most 64. */
-static PyObject *tuple_of(PyObject *object)
+void layout_of_bytes(struct layout *layout, uint64_t bytes)
 {
-	PyObject *tuple = PyLong_Check(object) ? PyTuple_Pack(1, object) :
-						 PySequence_Tuple(object);
-
-	if (tuple && PyTuple_Size(tuple) > 64) {
-		PyErr_SetString(PyExc_ValueError, "more than 64 dimensions");
-		Py_CLEAR(tuple);
-	}
-	return tuple;
+	layout->dtype = dtype_named("uint8");
+	layout->ndim = 1;
+	layout->shape[0] = (Py_ssize_t)bytes;
+	layout->strides[0] = 1;
 }
 
-static int numbers_from(PyObject *tuple, Py_ssize_t *numbers)
+/* All bytes of a block that was pinned for it; the pin is undone on failure. */
+PyObject *array_of_pin(struct region *region, const struct arena_block *block)
 {
-	for (Py_ssize_t i = 0; i < PyTuple_Size(tuple); i++) {
-		numbers[i] = PyNumber_AsSsize_t(PyTuple_GetItem(tuple, i),
-						PyExc_OverflowError);
-		if (numbers[i] == -1 && PyErr_Occurred())
-			return -1;
+	struct layout layout;
+
+	layout_of_bytes(&layout, block->requested);
+	return array_of(region, block, &layout, 0);
+}
+
+/*
+ * Shapes
+ */
+
+void layout_set_dense(struct layout *layout)
+{
+	Py_ssize_t stride = item_size(layout->dtype);
+
+	for (int i = layout->ndim - 1; i >= 0; i--) {
+		layout->strides[i] = stride;
+		stride *= layout->shape[i] ? layout->shape[i] : 1;
 	}
-	return 0;
 }
 
 /* No negative length, and no product that overflows: of the lengths that are not 0. */
-int array_check_shape(const struct array *array)
+int layout_check(const struct layout *layout)
 {
-	Py_ssize_t bytes = item_size(array);
+	Py_ssize_t bytes = item_size(layout->dtype);
 
-	for (int i = 0; i < array->ndim; i++) {
-		if (array->shape[i] < 0) {
+	for (int i = 0; i < layout->ndim; i++) {
+		if (layout->shape[i] < 0) {
 			PyErr_SetString(PyExc_ValueError, "a negative length in shape");
 			return -1;
 		}
-		if (array->shape[i] &&
-		    __builtin_mul_overflow(bytes, array->shape[i], &bytes)) {
+		if (layout->shape[i] &&
+		    __builtin_mul_overflow(bytes, layout->shape[i], &bytes)) {
 			PyErr_SetString(PyExc_ValueError, "the shape is too large");
 			return -1;
 		}
@@ -132,34 +128,79 @@ int array_check_shape(const struct array *array)
 	return 0;
 }
 
-/* The elements lie in the bytes 0 .. limit - 1. */
-static int check_bounds(const struct array *array, Py_ssize_t offset, Py_ssize_t limit)
+/* An int, or a sequence of them. An array of no dimension is an int to NumPy and PyTorch. */
+static PyObject *tuple_of(PyObject *object)
+{
+	PyObject *tuple, *number;
+
+	if (PyIndex_Check(object) && !PySequence_Check(object))
+		return PyTuple_Pack(1, object);
+	tuple = PySequence_Tuple(object);
+	if (tuple || !PyIndex_Check(object) || !PyErr_ExceptionMatches(PyExc_TypeError))
+		return tuple;
+	PyErr_Clear();
+	number = PyNumber_Index(object);
+	tuple = number ? PyTuple_Pack(1, number) : NULL;
+	Py_XDECREF(number);
+	return tuple;
+}
+
+/* How many numbers there are, at most DIMENSIONS; -1 with an exception. */
+static int numbers_from(PyObject *object, Py_ssize_t *numbers)
+{
+	PyObject *tuple = tuple_of(object);
+	Py_ssize_t count = tuple ? PyTuple_Size(tuple) : -1;
+
+	if (count > DIMENSIONS) {
+		PyErr_Format(PyExc_ValueError, "more than %d dimensions", DIMENSIONS);
+		count = -1;
+	}
+	for (Py_ssize_t i = 0; i < count; i++) {
+		numbers[i] = PyNumber_AsSsize_t(PyTuple_GetItem(tuple, i),
+						PyExc_OverflowError);
+		if (numbers[i] == -1 && PyErr_Occurred())
+			count = -1;
+	}
+	Py_XDECREF(tuple);
+	return (int)count;
+}
+
+static int out_of_bounds(Py_ssize_t limit)
+{
+	PyErr_Format(PyExc_ValueError, "the view does not lie in the %zd bytes of the block",
+		     limit);
+	return -1;
+}
+
+/* The elements lie in the bytes 0 .. limit - 1, as does @offset or behind the last. */
+static int check_bounds(const struct layout *layout, Py_ssize_t offset, Py_ssize_t limit)
 {
 	Py_ssize_t low = offset, high = offset, far;
-	bool bad = offset < 0 || offset > limit;
+	bool bad = false;
 
-	if (!bad && !array_count(array))
+	if (!count_of(layout->shape, layout->ndim))
 		return 0;
-	for (int i = 0; i < array->ndim && !bad; i++) {
-		bad = __builtin_mul_overflow(array->shape[i] - 1, array->strides[i], &far);
+	for (int i = 0; i < layout->ndim && !bad; i++) {
+		bad = __builtin_mul_overflow(layout->shape[i] - 1, layout->strides[i], &far);
 		bad = bad || __builtin_add_overflow(far < 0 ? low : high, far,
 						    far < 0 ? &low : &high);
 	}
-	bad = bad || low < 0 || __builtin_add_overflow(high, item_size(array), &high) ||
-	      high > limit;
-	if (bad)
-		PyErr_Format(PyExc_ValueError,
-			     "the view does not lie in the %zd bytes of the block", limit);
-	return bad ? -1 : 0;
+	bad = bad || low < 0 ||
+	      __builtin_add_overflow(high, item_size(layout->dtype), &high) || high > limit;
+	return bad ? out_of_bounds(limit) : 0;
 }
+
+/*
+ * Views as Python asks for them
+ */
 
 struct request {
 	PyObject *shape, *strides;
-	const struct dtype *dtype;
 	Py_ssize_t offset;
 };
 
-static int request_parse(struct request *r, PyObject *args, PyObject *kwargs)
+static int request_parse(struct request *r, struct layout *layout, PyObject *args,
+			 PyObject *kwargs)
 {
 	static char *names[] = { "dtype", "shape", "strides", "offset", NULL };
 	PyObject *dtype = NULL;
@@ -171,64 +212,54 @@ static int request_parse(struct request *r, PyObject *args, PyObject *kwargs)
 		r->shape = NULL;
 	if (r->strides == Py_None)
 		r->strides = NULL;
-	r->dtype = dtype ? dtype_of(dtype) : dtype_named("uint8");
-	return r->dtype ? 0 : -1;
+	layout->dtype = dtype ? dtype_of(dtype) : dtype_named("uint8");
+	return layout->dtype ? 0 : -1;
 }
 
-/* Sets shape and strides of what array_alloc() made for them. */
-static int request_fill(const struct request *r, struct array *array, PyObject *shape,
-			Py_ssize_t limit)
+/* Without a shape: as many as there is room for. */
+static int request_shape(const struct request *r, struct layout *layout, Py_ssize_t limit)
 {
-	PyObject *strides;
-	int err;
-
-	if (shape)
-		err = numbers_from(shape, array->shape);
-	else
-		err = (array->shape[0] = (limit - r->offset) / item_size(array)) < 0;
-	if (!err)
-		err = array_check_shape(array);
-	if (err)
-		return PyErr_Occurred() ? -1 : check_bounds(array, r->offset, limit);
-	array_set_dense(array);
-	if (r->strides) {
-		strides = tuple_of(r->strides);
-		if (strides && PyTuple_Size(strides) != array->ndim) {
-			PyErr_SetString(PyExc_ValueError, "shape and strides differ in length");
-			Py_CLEAR(strides);
-		}
-		err = !strides || numbers_from(strides, array->strides);
-		Py_XDECREF(strides);
-		if (err)
-			return -1;
+	if (r->offset < 0 || r->offset > limit)
+		return out_of_bounds(limit);
+	if (r->shape) {
+		layout->ndim = numbers_from(r->shape, layout->shape);
+	} else {
+		layout->ndim = 1;
+		layout->shape[0] = (limit - r->offset) / item_size(layout->dtype);
 	}
-	return check_bounds(array, r->offset, limit);
+	return layout->ndim < 0 ? -1 : layout_check(layout);
 }
 
-/* A view as Python asks for it. The block was pinned; undone on failure. */
+static int request_strides(const struct request *r, struct layout *layout)
+{
+	int count;
+
+	if (!r->strides) {
+		layout_set_dense(layout);
+		return 0;
+	}
+	count = numbers_from(r->strides, layout->strides);
+	if (count >= 0 && count != layout->ndim) {
+		PyErr_SetString(PyExc_ValueError, "shape and strides differ in length");
+		count = -1;
+	}
+	return count < 0 ? -1 : 0;
+}
+
+/* The block was pinned; undone on failure. All of Python's calls come before the array. */
 PyObject *array_of_request(struct region *region, const struct arena_block *block,
 			   PyObject *args, PyObject *kwargs)
 {
+	Py_ssize_t limit = (Py_ssize_t)block->requested;
 	struct request r = { 0 };
-	struct array *array = NULL;
-	PyObject *shape = NULL;
+	struct layout layout;
 
-	if (!request_parse(&r, args, kwargs)) {
-		shape = r.shape ? tuple_of(r.shape) : NULL;
-		if (!PyErr_Occurred())
-			array = array_alloc(r.dtype, shape ? (int)PyTuple_Size(shape) : 1);
-	}
-	if (!array) {
+	if (request_parse(&r, &layout, args, kwargs) || request_shape(&r, &layout, limit) ||
+	    request_strides(&r, &layout) || check_bounds(&layout, r.offset, limit)) {
 		arena_unpin(&region->arena, block->handle);
-	} else {
-		own_pin(array, region, block);
-		if (request_fill(&r, array, shape, (Py_ssize_t)block->requested))
-			Py_CLEAR(array);
-		else
-			array->data += r.offset;
+		return NULL;
 	}
-	Py_XDECREF(shape);
-	return (PyObject *)array;
+	return array_of(region, block, &layout, r.offset);
 }
 
 /*
@@ -272,6 +303,11 @@ static void array_dealloc(PyObject *self)
  * The buffer protocol
  */
 
+static Py_ssize_t array_bytes(const struct array *array)
+{
+	return count_of(array->shape, array->ndim) * item_size(array->dtype);
+}
+
 static int buffer_error(const char *text)
 {
 	PyErr_SetString(PyExc_BufferError, text);
@@ -290,8 +326,8 @@ int array_buffer(PyObject *self, Py_buffer *view, int flags)
 		return buffer_error("the buffer protocol has no such numbers");
 	*view = (Py_buffer){
 		.buf = array->data,
-		.len = array_count(array) * item_size(array),
-		.itemsize = item_size(array),
+		.len = array_bytes(array),
+		.itemsize = item_size(array->dtype),
 		.readonly = array->read_only,
 		.ndim = array->ndim,
 		.format = (char *)array->dtype->format,
@@ -312,8 +348,10 @@ int array_buffer(PyObject *self, Py_buffer *view, int flags)
 		view->format = NULL;
 	if ((flags & PyBUF_STRIDES) != PyBUF_STRIDES)
 		view->strides = NULL;
-	if ((flags & PyBUF_ND) != PyBUF_ND)
+	if ((flags & PyBUF_ND) != PyBUF_ND) {
 		view->shape = NULL;
+		view->ndim = 1;		/* bytes, to who asks for nothing more */
+	}
 	view->obj = Py_NewRef(self);
 	return 0;
 }
@@ -353,7 +391,7 @@ static PyObject *get_nbytes(PyObject *self, void *unused)
 	struct array *array = (struct array *)self;
 
 	(void)unused;
-	return PyLong_FromSsize_t(array_count(array) * item_size(array));
+	return PyLong_FromSsize_t(array_bytes(array));
 }
 
 static PyObject *get_address(PyObject *self, void *unused)

@@ -57,6 +57,7 @@ PyObject *open_shared(PyObject *module, PyObject *args, PyObject *kwargs)
 {
 	static char *names[] = { "fd", NULL };
 	struct shared s = { 0 };
+	struct layout layout;
 	struct array *array;
 	int err;
 
@@ -68,16 +69,14 @@ PyObject *open_shared(PyObject *module, PyObject *args, PyObject *kwargs)
 	Py_END_ALLOW_THREADS
 	if (err)
 		return raise_errno(err, NULL);
-	array = array_alloc(dtype_named("uint8"), 1);
+	layout_of_bytes(&layout, s.length);
+	array = array_new(&layout, s.address);
 	if (!array) {
 		munmap(s.address, s.length);
 		return NULL;
 	}
 	array->keeper = KEEPER_MAPPING;
-	array->data = s.address;
 	array->handle = s.length;
 	array->read_only = s.read_only;
-	array->shape[0] = (Py_ssize_t)s.length;
-	array->strides[0] = 1;
 	return (PyObject *)array;
 }

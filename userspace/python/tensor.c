@@ -176,45 +176,41 @@ void array_drop_foreign(struct array *array)
 
 static struct array *array_of_tensor(const struct dl_tensor *tensor)
 {
-	const struct dtype *dtype = dtype_coded(tensor->dtype);
-	struct array *array;
+	struct layout layout = { .dtype = dtype_coded(tensor->dtype), .ndim = tensor->ndim };
 
 	if (tensor->device.type != DL_CPU && tensor->device.type != DL_CUDA_HOST) {
 		refuse("it is not in memory of the host");
 		return NULL;
 	}
-	if (!dtype || tensor->ndim < 0 || tensor->ndim > 64) {
+	if (!layout.dtype || tensor->ndim < 0 || tensor->ndim > DIMENSIONS) {
 		refuse("a kind of numbers, or of dimensions, that is unknown here");
 		return NULL;
 	}
-	array = array_alloc(dtype, tensor->ndim);
-	if (!array)
-		return NULL;
-	array->data = (char *)tensor->data + tensor->byte_offset;
 	for (int i = 0; i < tensor->ndim; i++)
-		array->shape[i] = (Py_ssize_t)tensor->shape[i];
-	if (array_check_shape(array)) {
-		Py_DECREF((PyObject *)array);
+		layout.shape[i] = (Py_ssize_t)tensor->shape[i];
+	if (layout_check(&layout))
 		return NULL;
-	}
-	if (!tensor->strides) {
-		array_set_dense(array);
-		return array;
-	}
-	for (int i = 0; i < tensor->ndim; i++)
-		array->strides[i] = (Py_ssize_t)tensor->strides[i] * (dtype->bits / 8);
-	return array;
+	layout_set_dense(&layout);
+	for (int i = 0; i < tensor->ndim && tensor->strides; i++)
+		layout.strides[i] = (Py_ssize_t)tensor->strides[i] * (layout.dtype->bits / 8);
+	return array_new(&layout, (char *)tensor->data + tensor->byte_offset);
 }
 
 static PyObject *take(PyObject *capsule)
 {
 	bool versioned = PyCapsule_IsValid(capsule, VERSIONED);
-	void *p = PyCapsule_GetPointer(capsule, versioned ? VERSIONED : LEGACY);
-	struct dl_versioned *v = p;
+	struct dl_versioned *v;
+	void *p;
 	struct array *array;
 
+	if (!PyCapsule_CheckExact(capsule)) {
+		PyErr_Format(PyExc_TypeError, "__dlpack__() gave %R, no capsule", capsule);
+		return NULL;
+	}
+	p = PyCapsule_GetPointer(capsule, versioned ? VERSIONED : LEGACY);
 	if (!p)
 		return NULL;
+	v = p;
 	if (versioned && v->version.major != 1)
 		return refuse("a DLPack of a version that is unknown here");
 	array = array_of_tensor(versioned ? &v->tensor : &((struct dl_legacy *)p)->tensor);

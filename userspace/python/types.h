@@ -77,6 +77,16 @@ enum keeper {
 	KEEPER_MAPPING,		/* munmap(@data, @handle) */
 };
 
+#define DIMENSIONS	64
+
+/* What an array will be like. */
+struct layout {
+	const struct dtype *dtype;
+	int ndim;
+	Py_ssize_t shape[DIMENSIONS];
+	Py_ssize_t strides[DIMENSIONS];	/* bytes */
+};
+
 struct array {
 	PyObject_HEAD
 	enum keeper keeper;
@@ -121,14 +131,14 @@ int array_add(PyObject *module);
 PyObject *block_new(struct region *region, uint64_t handle, bool owner);
 
 /* array.c: all return a new reference or NULL */
-struct array *array_alloc(const struct dtype *dtype, int ndim);
-void array_set_dense(struct array *array);
-int array_check_shape(const struct array *array);
+struct array *array_new(const struct layout *layout, char *data);
+void layout_of_bytes(struct layout *layout, uint64_t bytes);
+void layout_set_dense(struct layout *layout);
+int layout_check(const struct layout *layout);
 PyObject *array_of_pin(struct region *region, const struct arena_block *block);
 PyObject *array_of_request(struct region *region, const struct arena_block *block,
 			   PyObject *args, PyObject *kwargs);
 int array_buffer(PyObject *self, Py_buffer *view, int flags);
-Py_ssize_t array_count(const struct array *array);
 
 /* dtype.c */
 const struct dtype *dtype_named(const char *name);

@@ -25,11 +25,11 @@ def _torch_or_none() -> Any:
 
 
 def _shape_of(shape: Shape) -> tuple[int, ...]:
-    """A tuple of lengths; of a single int, too."""
-    if isinstance(shape, SupportsIndex):
+    """A tuple of lengths; of a single int, too, as an array of no dimension is one."""
+    if isinstance(shape, SupportsIndex) and not getattr(shape, "ndim", 0):
         lengths: tuple[int, ...] = (operator.index(shape),)
     else:
-        lengths = tuple(operator.index(n) for n in shape)
+        lengths = tuple(operator.index(n) for n in shape)  # type: ignore[union-attr]
     if any(n < 0 for n in lengths):
         raise ValueError(f"a negative length in {lengths}")
     return lengths

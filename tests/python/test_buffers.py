@@ -138,6 +138,23 @@ def test_no_array_is_there_before_its_shape(region, make):
     block.free()
 
 
+def test_byte_swapped_numbers(region):
+    block = region.alloc(64)
+    for take in (block.view, block.numpy):
+        for name in (">f4", ">i2", ">c8"):
+            with pytest.raises(TypeError, match="byte order"):
+                take(np.dtype(name))
+        assert take(np.dtype("<f4")).shape == take(np.dtype("=f4")).shape == (16,)
+        assert take(np.dtype(">u1")).shape == (64,)
+    assert region.get_statistics()["views"] == 0
+
+
+@pytest.mark.parametrize("name", ["uint8\0junk", "torch.uint8\0", "uint8 ", "", "torch.", "\udcff"])
+def test_names_of_no_dtype(region, name):
+    with pytest.raises((TypeError, UnicodeEncodeError)):
+        region.alloc(64).view(name)
+
+
 def test_a_buffer_without_a_shape(region):
     """One dimension, as PyBUF_SIMPLE has it."""
     block = region.alloc(64)

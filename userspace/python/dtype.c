@@ -71,19 +71,32 @@ static PyObject *name_of(PyObject *object)
 	return PyObject_Str(object);
 }
 
+/* NumPy's dtypes have the same name in both orders of their bytes. */
+static bool is_swapped(PyObject *object)
+{
+	PyObject *native = PyObject_GetAttrString(object, "isnative");
+	bool swapped = native == Py_False;
+
+	Py_XDECREF(native);
+	PyErr_Clear();
+	return swapped;
+}
+
 /* NULL with TypeError where @object names no kind. */
 const struct dtype *dtype_of(PyObject *object)
 {
 	const struct dtype *dtype = NULL;
 	PyObject *name = name_of(object);
-	const char *text = name ? PyUnicode_AsUTF8AndSize(name, NULL) : NULL;
+	Py_ssize_t length = 0;
+	const char *text = name ? PyUnicode_AsUTF8AndSize(name, &length) : NULL;
 
-	if (text && !strncmp(text, "torch.", 6))
-		text += 6;
-	if (text) {
-		dtype = dtype_named(text);
-		if (!dtype)
-			PyErr_Format(PyExc_TypeError, "no kind of numbers: %R", object);
+	if (text && strlen(text) == (size_t)length)
+		dtype = dtype_named(strncmp(text, "torch.", 6) ? text : text + 6);
+	if (text && !dtype)
+		PyErr_Format(PyExc_TypeError, "no kind of numbers: %R", object);
+	if (dtype && !PyUnicode_Check(object) && is_swapped(object)) {
+		PyErr_Format(PyExc_TypeError, "%R: not the byte order of this machine", object);
+		dtype = NULL;
 	}
 	Py_XDECREF(name);
 	return dtype;

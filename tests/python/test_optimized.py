@@ -96,6 +96,69 @@ def test_detect_garbage(tmp_path, text):
     assert machine.cache_line_size >= 16 and machine.l3_cache_size == 0
 
 
+def by_hand(**values):
+    """A Machine without sources."""
+    most = dict(name="mine", cpu_cores=1, threads=2, cache_line_size=64, l3_cache_size=0,
+                page_size=4096, huge_page_size=0, nvme_page_size=0, nvme_optimal_io_size=0,
+                warp_size=0, gpu_compute_units=0)
+    return Machine(**most | values)
+
+
+def test_a_machine_made_by_hand():
+    made = OptimizedBuddyAllocator(MIB, 64, profile=by_hand())
+    assert (made.cache_line_size, made.threads, made.warp_size) == (64, 2, 0)
+    assert made.get_hardware_optimized_params()["cpu_cores"] == 1
+    lines = made.explain().splitlines()
+    assert lines[0] == "machine: mine"
+    for key in made.get_hardware_optimized_params():
+        assert any(line.split()[0] == key and line.endswith("  given") for line in lines), key
+
+
+@pytest.mark.parametrize("values, note", [
+    ({}, "coalesced: left out, no GPU is known"),
+    ({"warp_size": 16}, "coalesced: left out, one access of a warp is no more than a cache line"),
+    ({}, "optimal I/O: left out, no disk says what is optimal"),
+    ({"nvme_optimal_io_size": 4096}, "optimal I/O: left out, it is no more than direct I/O"),
+    ({}, "huge: left out, there are no huge pages"),
+    ({"cache_line_size": 0}, "line: left out, no cache line is known"),
+    ({"page_size": 0}, "direct I/O: left out, no page is known"),
+    ({"huge_page_size": 2 * MIB, "nvme_optimal_io_size": 2 * MIB},
+     "optimal I/O: left out, huge has all lengths from"),
+], ids=range(8))
+def test_no_class_is_left_out_without_a_word(values, note):
+    made = OptimizedBuddyAllocator(16 * MIB, 64, profile=by_hand(**values))
+    assert note in made.explain()
+    names = {c.name for c in made.classes}
+    for name in ("line", "coalesced", "direct I/O", "optimal I/O", "huge"):
+        assert (name in names) != (f"  {name}: left out" in made.explain())
+
+
+def test_no_cache_line():
+    """Small blocks are as small as they can be."""
+    for total in (1024, 16 * MIB):
+        made = OptimizedBuddyAllocator(total, 64, profile=by_hand(cache_line_size=0))
+        assert capacity(made, 1) == 64 and capacity(made, 65) == 128
+    assert capacity(made, 5000) == 8192
+
+
+@pytest.mark.parametrize("total, least", [(32, 16), (32, 32), (16, 1)])
+def test_less_than_a_cache_line(total, least):
+    made = OptimizedBuddyAllocator(total, least, profile="i5-10210U")
+    assert (made.total_size, made.min_block_size) == (total, total)
+    handle, _ = made.allocate(1)
+    assert made.allocate(1) is None and made.deallocate(handle)
+
+
+def test_min_block_size_is_any_int():
+    class Sixteen:
+        def __index__(self):
+            return 16
+
+    for least in (16, Sixteen()):
+        made = OptimizedBuddyAllocator(MIB, least, profile="i5-10210U")
+        assert made.min_block_size == 64 and "raised from 16 " in made.explain()
+
+
 def test_a_last_cache_of_level_two(tmp_path):
     write(tmp_path, {k: v for k, v in server_files().items() if "index3" not in k})
     machine = detect(tmp_path)

@@ -13,12 +13,14 @@ that stays free for others:
     huge             L3 and huge page       huge page            huge page
 
 A class whose hardware is not there is left out; so is one whose start the region cannot
-give, and one that is no power of two. Starts are at least natural: a block starts at a
-multiple of its length, rounded up to a power of two.
+give, and one that is no power of two; explain() says which and why. Where it is the first,
+small lengths are rounded up to min_block_size. Starts are at least natural: a block starts
+at a multiple of its length, rounded up to a power of two.
 """
 from __future__ import annotations
 
 import dataclasses
+import operator
 from typing import Any, Iterable, Iterator, SupportsIndex
 
 from .hardware import PROFILES, Machine, detect
@@ -42,25 +44,40 @@ def _is_pow2(number: int) -> bool:
     return number > 0 and number & (number - 1) == 0
 
 
-def _wanted(machine: Machine) -> Iterator[SizeClass]:
-    """The classes that the machine asks for, in ascending order of start."""
+def _wanted(machine: Machine) -> Iterator[tuple[SizeClass, str]]:
+    """The classes that a machine may ask for, and why this one does not, or ""."""
     line = machine.cache_line_size
     access = machine.warp_size * _WORD
     direct = max(machine.page_size, machine.nvme_page_size)
     best = machine.nvme_optimal_io_size
     huge = machine.huge_page_size
-    yield SizeClass("line", 0, line, line, "two blocks never share a cache line")
-    if access > line:
-        yield SizeClass("coalesced", access, line, access,
-                        f"{machine.warp_size} threads read {_WORD} bytes each in one access")
+    yield SizeClass("line", 0, line, line, "two blocks never share a cache line"), \
+        "" if line else "no cache line is known"
+    yield SizeClass("coalesced", access, line or access, access,
+                    f"{machine.warp_size} threads read {_WORD} bytes each in one access"), \
+        "no GPU is known" if not access else \
+        "" if access > line else "one access of a warp is no more than a cache line"
     yield SizeClass("direct I/O", direct, direct, direct,
-                    "whole pages and disk blocks: O_DIRECT reads into it")
-    if best > direct:
-        yield SizeClass("optimal I/O", best, direct, best,
-                        "the disk's optimal transfers start on its own boundaries")
-    if huge > direct:
-        yield SizeClass("huge", max(huge, machine.l3_cache_size), huge, huge,
-                        "above the cache: whole huge pages, fewest TLB entries")
+                    "whole pages and disk blocks: O_DIRECT reads into it"), \
+        "" if direct else "no page is known"
+    yield SizeClass("optimal I/O", best, direct or best, best,
+                    "the disk's optimal transfers start on its own boundaries"), \
+        "no disk says what is optimal" if not best else \
+        "" if best > direct else "it is no more than direct I/O"
+    yield SizeClass("huge", max(huge, machine.l3_cache_size), huge, huge,
+                    "above the cache: whole huge pages, fewest TLB entries"), \
+        "there are no huge pages" if not huge else \
+        "" if huge > direct else "they are no larger than pages and disk blocks"
+
+
+def _why_not(wanted: SizeClass, total: int, alignment: int) -> str:
+    """Why this region does not have a class, or ""."""
+    for number in (wanted.align, wanted.quantum):
+        if not _is_pow2(number):
+            return f"{number} is no power of two"
+    if wanted.align > alignment:
+        return f"this region starts at a multiple of {alignment} only"
+    return "the region is smaller" if wanted.start > total else ""
 
 
 def _plan(
@@ -69,20 +86,20 @@ def _plan(
     """(classes, notes): what is used of _wanted(), and what became of the rest."""
     used: list[SizeClass] = []
     notes: list[str] = []
-    for wanted in _wanted(machine):
-        if not (_is_pow2(wanted.quantum) and _is_pow2(wanted.align)):
-            notes.append(f"{wanted.name}: left out, {wanted.align} is no power of two")
-        elif wanted.align > alignment:
-            notes.append(f"{wanted.name}: left out, this region starts at a multiple "
-                         f"of {alignment} only")
-        elif wanted.start > total:
-            notes.append(f"{wanted.name}: left out, the region is smaller")
-        else:
-            if used and wanted.start <= used[-1].start:
-                used.pop()  # the later class asks for more
+    for wanted, absent in _wanted(machine):
+        reason = absent or _why_not(wanted, total, alignment)
+        if reason:
+            notes.append(f"{wanted.name}: left out, {reason}")
+        elif used and wanted.start <= used[-1].start:
+            notes.append(f"{used[-1].name}: left out, {wanted.name} has all lengths from "
+                         f"{wanted.start} on")
+            used.pop()
+        if not reason:
             used.append(dataclasses.replace(
-                wanted, quantum=max(wanted.quantum, granule),
-                start=wanted.start if used else 0))
+                wanted, quantum=min(max(wanted.quantum, granule), total),
+                align=min(wanted.align, total)))
+        if not used:
+            used.append(SizeClass("granule", 0, granule, granule, "as small as blocks can be"))
     return used, notes
 
 
@@ -91,6 +108,18 @@ class OptimizedBuddyAllocator(PyTorchBuddyAllocator):
 
     profile: None for this machine, a name of PROFILES, or a Machine.
     """
+
+    # What the machine has, as attributes, as the original has it.
+    cpu_cores: int
+    threads: int
+    cache_line_size: int
+    l3_cache_size: int
+    page_size: int
+    huge_page_size: int
+    nvme_page_size: int
+    nvme_optimal_io_size: int
+    warp_size: int
+    gpu_compute_units: int
 
     def __init__(
         self,
@@ -110,23 +139,17 @@ class OptimizedBuddyAllocator(PyTorchBuddyAllocator):
         else:
             raise ValueError(f"no profile {profile!r}: {', '.join(PROFILES)}, or a Machine")
         line = machine.cache_line_size
-        least = min_block_size
-        # min_block_size itself is checked by BuddyAllocator.
-        if isinstance(least, int) and _is_pow2(least) and _is_pow2(line):
-            least = max(least, line)
-        super().__init__(total_size, least, device, **keywords)
+        total, least = operator.index(total_size), operator.index(min_block_size)
+        self._asked_min = least
+        # The sizes themselves are checked by BuddyAllocator.
+        if _is_pow2(least) and _is_pow2(total) and _is_pow2(line) and least <= total:
+            least = max(least, min(line, total))
+        super().__init__(total, least, device, **keywords)
         self.machine = machine
-        self._asked_min = min_block_size
+        vars(self).update(self.get_hardware_optimized_params())
         self.classes, self._notes = _plan(
             machine, self.min_block_size, self.total_size, self.alignment)
         self._set_classes(tuple((c.start, c.quantum, c.align) for c in self.classes))
-
-    def __getattr__(self, name: str) -> int:
-        """cache_line_size and the like, as the original has them: those of the machine."""
-        machine = self.__dict__.get("machine")
-        if machine is not None and name in machine.sources:
-            return int(getattr(machine, name))
-        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def get_hardware_optimized_params(self) -> dict[str, int]:
         """The keys of the original, and some more; of this machine or its profile."""
@@ -157,8 +180,8 @@ class OptimizedBuddyAllocator(PyTorchBuddyAllocator):
         """A text: what was detected and where, and what that changed."""
         machine = self.machine
         lines = [f"machine: {machine.name}"]
-        for key, source in machine.sources.items():
-            lines.append(f"  {key:<21} {getattr(machine, key):>9}  {source}")
+        for key, value in self.get_hardware_optimized_params().items():
+            lines.append(f"  {key:<21} {value:>9}  {machine.sources.get(key, 'given')}")
         lines.append(f"region: {self.total_size} bytes of the {self.backend} backend, "
                      f"starts at a multiple of {self.alignment}")
         least = self.min_block_size

@@ -159,6 +159,27 @@ def test_min_block_size_is_any_int():
         assert made.min_block_size == 64 and "raised from 16 " in made.explain()
 
 
+@pytest.mark.parametrize("files", [
+    {"proc/meminfo": "Hugepagesize:"},
+    {"proc/meminfo": "Hugepagesize: many kB"},
+    {"sys/class/kfd/kfd/topology/nodes/0/properties": "wave_front_size x"},
+    {"sys/class/kfd/kfd/topology/nodes/0/properties": "wave_front_size 64\nsimd_count x"},
+    {"sys/class/kfd/kfd/topology/nodes/0/properties": "wave_front_size 64\nsimd_per_cu x"},
+    {"sys/class/kfd/kfd/topology/nodes/0/properties": "wave_front_size"},
+    {CPU + "cpu0/cache/index0/level": "1", CPU + "cpu0/cache/index0/coherency_line_size": "-64"},
+], ids=range(7))
+def test_detect_numbers_that_are_none(tmp_path, files):
+    write(tmp_path, files)
+    machine = detect(tmp_path)
+    assert machine.huge_page_size == 0 and machine.gpu_compute_units == 0
+    assert machine.cache_line_size >= 16
+
+
+def test_detect_below_a_name_with_brackets(tmp_path):
+    write(tmp_path / "a[1]*", server_files())
+    assert detect(tmp_path / "a[1]*").cpu_cores == 4
+
+
 def test_a_last_cache_of_level_two(tmp_path):
     write(tmp_path, {k: v for k, v in server_files().items() if "index3" not in k})
     machine = detect(tmp_path)

@@ -65,15 +65,21 @@ def _text(path: str) -> str | None:
         return None
 
 
-def _number(path: str) -> int | None:
-    """Of a file like `64`, `6144K` or `0x10`; None where it is not there."""
-    text = _text(path)
+def _parsed(text: str | None) -> int | None:
+    """Of a text like `64`, `6144K` or `0x10`; None where it is none of these."""
     try:
         if text and text[-1] in "KMG":
-            return int(text[:-1]) << {"K": 10, "M": 20, "G": 30}[text[-1]]
-        return int(text, 0) if text else None
+            number = int(text[:-1]) << {"K": 10, "M": 20, "G": 30}[text[-1]]
+        else:
+            number = int(text or "", 0)
     except ValueError:
         return None
+    return number if number >= 0 else None
+
+
+def _number(path: str) -> int | None:
+    """Of a file; None where it is not there, or has no number."""
+    return _parsed(_text(path))
 
 
 def _first(*candidates: tuple[int | None, str]) -> Found:
@@ -94,7 +100,7 @@ class _Reader:
         return os.path.join(self.root, *parts)
 
     def files(self, pattern: str) -> list[str]:
-        return sorted(glob.glob(self.path(pattern)))
+        return sorted(glob.glob(os.path.join(glob.escape(self.root), pattern)))
 
     def cpus(self) -> tuple[Found, Found]:
         found = self.files("sys/devices/system/cpu/cpu[0-9]*/topology")
@@ -142,8 +148,9 @@ class _Reader:
         meminfo = self.path("proc/meminfo")
         size = None
         for line in (_text(meminfo) or "").splitlines():
-            if line.startswith("Hugepagesize:"):
-                size = int(line.split()[1]) << 10
+            words = line.split()
+            if words[:1] == ["Hugepagesize:"]:
+                size = (_parsed("".join(words[1:2])) or 0) << 10
         return _first(
             (_number(thp), thp), (size, meminfo), (0, "the kernel has no huge pages")
         )
@@ -170,12 +177,11 @@ class _Reader:
         for file in self.files("sys/class/kfd/kfd/topology/nodes/*/properties"):
             words = (_text(file) or "").split()
             node = dict(zip(words[::2], words[1::2]))
-            width = int(node.get("wave_front_size", 0))
+            width = _parsed(node.get("wave_front_size")) or 0
             if width:
-                units = int(node.get("simd_count", 0)) // max(
-                    int(node.get("simd_per_cu", 1)), 1
-                )
-                return (width, file), (units, file)
+                units = _parsed(node.get("simd_count")) or 0
+                per_unit = _parsed(node.get("simd_per_cu")) or 0
+                return (width, file), (units // per_unit if per_unit else 0, file)
         return (0, "no GPU is visible"), (0, "no GPU is visible")
 
     def units(self) -> Found:

@@ -1,9 +1,15 @@
 # SPDX-License-Identifier: MIT
 """Region and Block: the newer calls, their exceptions, and what keeps what alive."""
+import copy
 import ctypes
 import gc
+import inspect
 import os
+import pathlib
+import pickle
+import subprocess
 import sys
+import weakref
 
 import pytest
 
@@ -345,6 +351,20 @@ def test_a_region_in_a_circle_is_collected():
     del mine
     gc.collect()
     assert len(os.listdir("/proc/self/fd")) == before - 1
+
+
+def test_a_node_that_may_not_be_opened(tmp_path):
+    """EPERM has to do with fork() only where it is the region's."""
+    node = tmp_path / "immutable"
+    node.touch()
+    if subprocess.run(["chattr", "+i", node], capture_output=True).returncode:
+        pytest.skip("chattr +i does not work here")
+    try:
+        with pytest.raises(PermissionError) as caught:
+            Region(MIB, backend="device", path=str(node))
+    finally:
+        subprocess.run(["chattr", "-i", node], check=True)
+    assert "fork" not in str(caught.value)
 
 
 def test_share(region, on_device):

@@ -2,13 +2,33 @@
 /*
  * errors.c - from errnos to exceptions.
  */
+#include <string.h>
+
 #include "types.h"
 
-/* Always NULL. @key: the handle, for KeyError. */
+static PyObject *raise_os(int error, const char *text)
+{
+	PyObject *value = Py_BuildValue("(is)", -error, text);
+
+	if (value) {
+		PyErr_SetObject(PyExc_OSError, value);
+		Py_DECREF(value);
+	}
+	return NULL;
+}
+
+/* What a call of the library or of the kernel returned. Always NULL. */
+PyObject *raise_system(int error)
+{
+	if (error == -ENOMEM)
+		return PyErr_NoMemory();
+	/* the library's text is about fork(), as only an arena's is here */
+	return raise_os(error, error == -EPERM ? strerror(EPERM) : buddy_strerror(error));
+}
+
+/* What a call of an arena returned. Always NULL. @key: the handle, for KeyError. */
 PyObject *raise_errno(int error, PyObject *key)
 {
-	PyObject *value;
-
 	switch (error) {
 	case -ESHUTDOWN:
 		PyErr_SetString(PyExc_ValueError, "the region is closed");
@@ -17,24 +37,17 @@ PyObject *raise_errno(int error, PyObject *key)
 		PyErr_SetString(PyExc_BufferError,
 				"views exist: arrays, tensors or memoryviews of these bytes");
 		return NULL;
-	case -ENOMEM:
-		return PyErr_NoMemory();
 	case -ENOENT:
 		if (key) {
 			PyErr_SetObject(PyExc_KeyError, key);
 			return NULL;
 		}
 		break;
+	case -EPERM:
+		return raise_os(error,
+				"the region belongs to the process that opened it; after fork() open another");
 	}
-	value = Py_BuildValue("(is)", -error,
-			      error == -EPERM ?
-			      "the region belongs to the process that opened it; after fork() open another" :
-			      buddy_strerror(error));
-	if (value) {
-		PyErr_SetObject(PyExc_OSError, value);
-		Py_DECREF(value);
-	}
-	return NULL;
+	return raise_system(error);
 }
 
 /* @size: what was asked for */

@@ -55,7 +55,7 @@ static int raise_open(int err, const struct memory_request *request)
 	else if (err == -EINVAL)
 		PyErr_SetString(PyExc_ValueError, buddy_strerror(err));
 	else
-		raise_errno(err, NULL);
+		raise_system(err);
 	return -1;
 }
 

@@ -28,7 +28,7 @@ PyObject *region_share(PyObject *self, PyObject *args, PyObject *kwargs)
 				"the process backend cannot share: this takes /dev/buddy");
 		return NULL;
 	}
-	return fd < 0 ? raise_errno(fd, NULL) : PyLong_FromLong(fd);
+	return fd < 0 ? raise_system(fd) : PyLong_FromLong(fd);
 }
 
 struct shared {
@@ -68,7 +68,7 @@ PyObject *open_shared(PyObject *module, PyObject *args, PyObject *kwargs)
 	err = shared_map(&s);
 	Py_END_ALLOW_THREADS
 	if (err)
-		return raise_errno(err, NULL);
+		return raise_system(err);
 	layout_of_bytes(&layout, s.length);
 	array = array_new(&layout, s.address);
 	if (!array) {

@@ -156,6 +156,7 @@ PyObject *region_share(PyObject *self, PyObject *args, PyObject *kwargs);
 PyObject *open_shared(PyObject *module, PyObject *args, PyObject *kwargs);
 
 /* errors.c */
+PyObject *raise_system(int error);
 PyObject *raise_errno(int error, PyObject *key);
 PyObject *raise_no_memory(struct region *region, PyObject *size);
 

@@ -367,6 +367,23 @@ def test_a_node_that_may_not_be_opened(tmp_path):
     assert "fork" not in str(caught.value)
 
 
+def test_exit_goes_by_the_type_alone(region):
+    view = memoryview(region.alloc(64))
+    for arguments in ((), (None,), (None, None, None), (None, None, 3), (None, ValueError(), 3)):
+        with pytest.raises(BufferError):
+            region.__exit__(*arguments)
+    for arguments in ((ValueError,), (ValueError, None, None), (ValueError, ValueError(), None)):
+        assert region.__exit__(*arguments) is None
+    view.release()
+    block = region.alloc(64)
+    view = memoryview(block)
+    with pytest.raises(BufferError):
+        block.__exit__(None, None, 3)
+    assert not block.freed
+    block.__exit__(ValueError, None, None)
+    assert block.freed
+
+
 def test_share(region, on_device):
     if not on_device:
         with pytest.raises(NotImplementedError):

@@ -106,10 +106,10 @@ static PyObject *block_enter(PyObject *self, PyObject *unused)
 static PyObject *block_exit(PyObject *self, PyObject *args)
 {
 	struct block *block = (struct block *)self;
-	PyObject *type = NULL;
+	PyObject *type = NULL, *value, *traceback;
 	int err;
 
-	if (!PyArg_UnpackTuple(args, "__exit__", 0, 3, &type, &type, &type))
+	if (!PyArg_UnpackTuple(args, "__exit__", 0, 3, &type, &value, &traceback))
 		return NULL;
 	err = arena_drop(&block->region->arena, block->handle, type && type != Py_None);
 	/* freed in the body, with its region, or to be by the parent of a child: well done */

@@ -231,9 +231,9 @@ static PyObject *region_enter(PyObject *self, PyObject *unused)
 static PyObject *region_exit(PyObject *self, PyObject *args)
 {
 	struct region *region = (struct region *)self;
-	PyObject *type = NULL;
+	PyObject *type = NULL, *value, *traceback;
 
-	if (!PyArg_UnpackTuple(args, "__exit__", 0, 3, &type, &type, &type))
+	if (!PyArg_UnpackTuple(args, "__exit__", 0, 3, &type, &value, &traceback))
 		return NULL;
 	/* a child of fork() has nothing to close: it is its parent's */
 	if (arena_check(&region->arena) != -EPERM && close_region(region)) {

@@ -4,6 +4,7 @@
  * handle: whether that is still live, the arena says each time.
  */
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include "types.h"
 
@@ -221,12 +222,17 @@ static PyObject *block_populate(PyObject *self, PyObject *unused)
 		return NULL;
 	start = (uintptr_t)block->region->memory.base + ((uintptr_t)info.offset << arena->shift);
 	end = start + ((uintptr_t)info.size << arena->shift);
-	start &= ~(uintptr_t)4095;
+	start &= ~((uintptr_t)sysconf(_SC_PAGESIZE) - 1);
 	Py_BEGIN_ALLOW_THREADS
 	err = madvise((void *)start, end - start, MADV_WRITE_POPULATE) ? -errno : 0;
 	Py_END_ALLOW_THREADS
 	arena_unpin(arena, block->handle);
-	return err ? raise_errno(err, NULL) : Py_NewRef(Py_None);
+	if (err == -EINVAL) {
+		PyErr_SetString(PyExc_NotImplementedError,
+				"this kernel has no MADV_POPULATE_WRITE: populate() takes Linux 5.14");
+		return NULL;
+	}
+	return err ? raise_system(err) : Py_NewRef(Py_None);
 }
 
 /*

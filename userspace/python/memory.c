@@ -4,10 +4,16 @@
  *
  * Calls nothing of Python: the interpreter's lock is released around these.
  */
+#include <unistd.h>
+
 #include "types.h"
 
 #define HUGE	(2ull << 20)
-#define PAGE	4096ull
+
+static uint64_t page_size(void)
+{
+	return (uint64_t)sysconf(_SC_PAGESIZE);
+}
 
 static uint64_t pow2_above(uint64_t bytes)
 {
@@ -20,7 +26,8 @@ static uint64_t pow2_above(uint64_t bytes)
  */
 static uint64_t slack_for(uint64_t size)
 {
-	uint64_t wanted = pow2_above(size < PAGE ? PAGE : size);
+	uint64_t page = page_size();
+	uint64_t wanted = pow2_above(size < page ? page : size);
 
 	return wanted < HUGE ? wanted : HUGE;
 }
@@ -28,7 +35,7 @@ static uint64_t slack_for(uint64_t size)
 /* What is promised of an address; by luck it may be a multiple of more. */
 static uint64_t promised(uint64_t start, uint64_t size, uint64_t slack)
 {
-	uint64_t most = slack ? slack : size < HUGE ? PAGE : HUGE;
+	uint64_t most = slack ? slack : size < HUGE ? page_size() : HUGE;
 	uint64_t least = start & -start;
 
 	return least < most ? least : most;

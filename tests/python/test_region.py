@@ -384,6 +384,18 @@ def test_exit_goes_by_the_type_alone(region):
     assert block.freed
 
 
+def test_nothing_is_pickled_or_copied(region, allocator):
+    block = region.alloc(64)
+    for thing in (region, allocator, block, block.view()):
+        name = type(thing).__name__
+        for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
+            with pytest.raises(TypeError, match=name):
+                pickle.dumps(thing, protocol)
+        for call in (copy.copy, copy.deepcopy):
+            with pytest.raises(TypeError, match=name):
+                call(thing)
+
+
 def test_share(region, on_device):
     if not on_device:
         with pytest.raises(NotImplementedError):

@@ -444,6 +444,7 @@ static PyMethodDef array_methods[] = {
 	{ "__dlpack__", (PyCFunction)(void (*)(void))array_to_dlpack,
 	  METH_VARARGS | METH_KEYWORDS, NULL },
 	{ "__dlpack_device__", array_dlpack_device, METH_NOARGS, NULL },
+	{ "__reduce_ex__", raise_no_pickle, METH_O, NULL },
 	{ 0 },
 };
 

@@ -50,6 +50,18 @@ PyObject *raise_errno(int error, PyObject *key)
 	return raise_system(error);
 }
 
+/* __reduce_ex__(): memory is not a value, and its address not another process's. */
+PyObject *raise_no_pickle(PyObject *self, PyObject *protocol)
+{
+	PyObject *name = PyType_GetName(Py_TYPE(self));
+
+	(void)protocol;
+	if (name)
+		PyErr_Format(PyExc_TypeError, "cannot pickle or copy '%U' objects", name);
+	Py_XDECREF(name);
+	return NULL;
+}
+
 /* @size: what was asked for */
 PyObject *raise_no_memory(struct region *region, PyObject *size)
 {

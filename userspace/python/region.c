@@ -456,6 +456,7 @@ static PyMethodDef region_methods[] = {
 	{ "close", region_close, METH_NOARGS, "give all of it back; BufferError" },
 	{ "__enter__", region_enter, METH_NOARGS, NULL },
 	{ "__exit__", region_exit, METH_VARARGS, NULL },
+	{ "__reduce_ex__", raise_no_pickle, METH_O, NULL },
 	{ "_verify", region_verify, METH_NOARGS, "None, or what is broken; for tests" },
 	{ 0 },
 };

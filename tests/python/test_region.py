@@ -396,6 +396,15 @@ def test_nothing_is_pickled_or_copied(region, allocator):
                 call(thing)
 
 
+def test_a_block_is_true_until_it_is_freed(region):
+    block, other = region.alloc(64), region.alloc(64)
+    assert block and other
+    block.free()
+    assert not block and other
+    region.close()
+    assert not other
+
+
 def test_share(region, on_device):
     if not on_device:
         with pytest.raises(NotImplementedError):

@@ -270,14 +270,19 @@ static PyObject *get_capacity(PyObject *self, void *unused)
 	       PyLong_FromUnsignedLongLong((uint64_t)info.size << arena->shift);
 }
 
-static PyObject *get_freed(PyObject *self, void *unused)
+static int block_is_live(PyObject *self)
 {
 	struct block *block = (struct block *)self;
 	struct arena_block info;
 	int err = arena_find(&block->region->arena, block->handle, &info);
 
+	return err != -ENOENT && err != -ESHUTDOWN;
+}
+
+static PyObject *get_freed(PyObject *self, void *unused)
+{
 	(void)unused;
-	return PyBool_FromLong(err == -ENOENT || err == -ESHUTDOWN);
+	return PyBool_FromLong(!block_is_live(self));
 }
 
 static Py_ssize_t block_length(PyObject *self)
@@ -341,6 +346,7 @@ static PyType_Slot block_slots[] = {
 	{ Py_tp_getset, block_getset },
 	{ Py_tp_members, block_members },
 	{ Py_mp_length, block_length },
+	{ Py_nb_bool, block_is_live },
 	{ Py_bf_getbuffer, block_buffer },
 	{ Py_bf_releasebuffer, block_buffer_end },
 	{ 0 },

@@ -405,6 +405,17 @@ def test_a_block_is_true_until_it_is_freed(region):
     assert not other
 
 
+@pytest.mark.parametrize("path, error", [
+    (pathlib.Path("/dev/null"), OSError), (b"/dev/null", OSError), ("/dev/null", OSError),
+    (pathlib.Path("/dev/no-such-device"), FileNotFoundError),
+    ("/dev/nul\udcff", FileNotFoundError), ("/dev/null\0", ValueError), (3, TypeError),
+])
+def test_paths(path, error):
+    with pytest.raises(error):
+        Region(MIB, backend="device", path=path)
+    assert Region(MIB, backend="process", path=None).size == MIB
+
+
 def test_share(region, on_device):
     if not on_device:
         with pytest.raises(NotImplementedError):

@@ -99,6 +99,23 @@ static int check_open(const struct region *region, uint64_t size, uint64_t granu
 	return -1;
 }
 
+struct keywords {
+	const char *backend;
+	PyObject *path;		/* bytes, or NULL */
+	int scatter;
+};
+
+static int keywords_from(PyObject *kwargs, struct keywords *k)
+{
+	static char *names[] = { "backend", "path", "scatter", NULL };
+	PyObject *path = Py_None, *none = PyTuple_New(0);
+	int ok = none && PyArg_ParseTupleAndKeywords(none, kwargs, "|$zOp:Region", names,
+						     &k->backend, &path, &k->scatter);
+
+	Py_XDECREF(none);
+	return ok && (path == Py_None || PyUnicode_FSConverter(path, &k->path)) ? 0 : -1;
+}
+
 /*
  * The rest of each __init__: keywords, memory, arena. Until the arena is there all
  * calls find the region closed, also those of other threads meanwhile.
@@ -106,24 +123,24 @@ static int check_open(const struct region *region, uint64_t size, uint64_t granu
 int region_open(struct region *region, uint64_t size, uint64_t granule,
 		PyObject *kwargs)
 {
-	static char *names[] = { "backend", "path", "scatter", NULL };
 	struct memory_request request = { .size = size };
 	struct memory memory = { 0 };
-	PyObject *none = PyTuple_New(0);
-	const char *backend = NULL;
-	int scatter = 0, err;
-	int ok = none && PyArg_ParseTupleAndKeywords(none, kwargs, "|$zzp:Region", names,
-						     &backend, &request.path, &scatter);
+	struct keywords k = { 0 };
+	int err;
 
-	Py_XDECREF(none);
-	if (!ok || backend_from(backend, &request.backend) ||
-	    check_open(region, size, granule))
+	if (keywords_from(kwargs, &k))
 		return -1;
-	request.flags = scatter ? BUDDY_ALLOC_SCATTER : 0;
+	if (backend_from(k.backend, &request.backend) || check_open(region, size, granule)) {
+		Py_XDECREF(k.path);
+		return -1;
+	}
+	request.path = k.path ? PyBytes_AsString(k.path) : NULL;
+	request.flags = k.scatter ? BUDDY_ALLOC_SCATTER : 0;
 	region->opened = true;
 	Py_BEGIN_ALLOW_THREADS
 	err = take_memory(region, &memory, &request, (uint32_t)__builtin_ctzll(granule));
 	Py_END_ALLOW_THREADS
+	Py_XDECREF(k.path);
 	if (err) {
 		region->opened = false;
 		return raise_open(err, &request);

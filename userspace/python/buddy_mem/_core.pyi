@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: MIT
+from os import PathLike
 from types import TracebackType
 from typing import Any, Self, Sequence, SupportsIndex
 
 __version__: str
 
+_Path = str | bytes | PathLike[str] | PathLike[bytes]
 Shape = SupportsIndex | Sequence[SupportsIndex]
 
 class Array:
@@ -94,7 +96,7 @@ class Region:
         *,
         granule: SupportsIndex = 64,
         backend: str | None = None,
-        path: str | None = None,
+        path: _Path | None = None,
         scatter: bool = False,
     ) -> None: ...
     @property
@@ -139,7 +141,7 @@ class BuddyAllocator(Region):
         min_block_size: SupportsIndex = 256,
         *,
         backend: str | None = None,
-        path: str | None = None,
+        path: _Path | None = None,
         scatter: bool = False,
     ) -> None: ...
     @property

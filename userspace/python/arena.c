@@ -424,6 +424,7 @@ void arena_reset(struct arena *arena)
 		.worst_free = 1,
 		.worst_largest = 1,
 	};
+	note_fragmentation(arena);
 	pthread_mutex_unlock(&arena->lock);
 }
 

@@ -217,7 +217,7 @@ void arena_set_rules(struct arena *arena, const struct arena_rule *rules,
 /** arena_look() - the state now; of a closed arena its end */
 void arena_look(struct arena *arena, struct arena_view *view);
 
-/** arena_reset() - all counters are 0 */
+/** arena_reset() - all counters are 0, and fragmentation was never worse than now */
 void arena_reset(struct arena *arena);
 
 /** arena_verify() - NULL, or a sentence on what is broken; slow */

@@ -416,6 +416,20 @@ def test_paths(path, error):
     assert Region(MIB, backend="process", path=None).size == MIB
 
 
+def test_weak_references(region):
+    class Mine(BuddyAllocator):
+        pass
+
+    for make in (lambda: Region(MIB), lambda: BuddyAllocator(MIB), lambda: Mine(MIB),
+                 lambda: region.alloc(64), lambda: region.alloc(64).view()):
+        dead = []
+        thing = make()
+        weak = weakref.ref(thing, dead.append)
+        assert weak() is thing and not dead
+        del thing
+        assert weak() is None and dead == [weak]
+
+
 def test_share(region, on_device):
     if not on_device:
         with pytest.raises(NotImplementedError):

@@ -287,6 +287,8 @@ static void array_dealloc(PyObject *self)
 	freefunc release = (freefunc)PyType_GetSlot(type, Py_tp_free);
 
 	PyObject_GC_UnTrack(self);
+	if (array->weak)
+		PyObject_ClearWeakRefs(self);
 	if (array->keeper == KEEPER_PIN && array->region)
 		arena_unpin(&array->region->arena, array->handle);
 	else if (array->keeper == KEEPER_MAPPING)
@@ -435,6 +437,7 @@ static PyGetSetDef array_getset[] = {
 };
 
 static PyMemberDef array_members[] = {
+	WEAK(struct array),
 	{ "readonly", T_BOOL, offsetof(struct array, read_only), READONLY, NULL },
 	{ "ndim", T_INT, offsetof(struct array, ndim), READONLY, NULL },
 	{ 0 },

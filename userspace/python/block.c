@@ -41,6 +41,8 @@ static void block_dealloc(PyObject *self)
 	freefunc release = (freefunc)PyType_GetSlot(type, Py_tp_free);
 
 	PyObject_GC_UnTrack(self);
+	if (block->weak)
+		PyObject_ClearWeakRefs(self);
 	if (block->owner)
 		arena_drop(&block->region->arena, block->handle, true);
 	Py_XDECREF(block->kept);
@@ -316,6 +318,7 @@ static PyGetSetDef block_getset[] = {
 };
 
 static PyMemberDef block_members[] = {
+	WEAK(struct block),
 	{ "handle", T_ULONGLONG, offsetof(struct block, handle), READONLY, "its number" },
 	{ "region", T_OBJECT_EX, offsetof(struct block, region), READONLY, "its region" },
 	{ 0 },

@@ -268,6 +268,8 @@ static void region_dealloc(PyObject *self)
 	freefunc release = (freefunc)PyType_GetSlot(type, Py_tp_free);
 	bool forget = arena_check(&region->arena) == -EPERM;
 
+	if (region->weak)
+		PyObject_ClearWeakRefs(self);
 	/* nobody else has it any more */
 	Py_BEGIN_ALLOW_THREADS
 	if (forget)
@@ -455,6 +457,7 @@ static PyGetSetDef region_getset[] = {
 };
 
 static PyMemberDef region_members[] = {
+	WEAK(struct region),
 	{ "size", T_ULONGLONG, offsetof(struct region, size), READONLY, "bytes" },
 	{ "granule", T_ULONGLONG, offsetof(struct region, granule), READONLY,
 	  "lengths are rounded up to a multiple of it" },

@@ -49,6 +49,7 @@ struct region {
 	PyObject_HEAD
 	struct arena arena;
 	struct memory memory;	/* all NULL while it is closed */
+	PyObject *weak;		/* references that do not keep it */
 	uint64_t size;		/* bytes of the arena */
 	uint64_t granule;
 	bool opened;		/* once open, or being opened; for ever true */
@@ -60,6 +61,7 @@ struct block {
 	uint64_t handle;
 	bool owner;		/* its end is the end of the handle */
 	PyObject *kept;		/* an Array, or NULL: see block_buffer() */
+	PyObject *weak;
 };
 
 struct dtype {
@@ -99,8 +101,11 @@ struct array {
 	int ndim;
 	Py_ssize_t *shape;	/* 2 * ndim numbers in one piece: shape, strides */
 	Py_ssize_t *strides;	/* bytes */
+	PyObject *weak;
 };
 
+#define WEAK(type) \
+	{ "__weaklistoffset__", T_PYSSIZET, offsetof(type, weak), READONLY, NULL }
 #define WITH_KEYWORDS(function) ((PyCFunction)(void (*)(void))(function))
 
 /* region.c */

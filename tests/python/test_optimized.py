@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """OptimizedBuddyAllocator and detect(), on this machine and on ones that are made up."""
 import dataclasses
+import typing
 
 import pytest
 
@@ -274,6 +275,16 @@ def test_optimal_io(tmp_path):
     made.allocate(1)
     handle, address = made.allocate(131_073)
     assert address % 131_072 == 0 and made.block(handle).capacity == 135_168
+
+
+@pytest.mark.parametrize("function", [
+    buddy_mem.PyTorchBuddyAllocator.__init__, buddy_mem.PyTorchBuddyAllocator.allocate_tensor,
+    buddy_mem.PyTorchBuddyAllocator.put_tensor, OptimizedBuddyAllocator.__init__,
+    OptimizedBuddyAllocator.preallocate_common_sizes, OptimizedBuddyAllocator, detect,
+    buddy_mem.create_default_allocator,
+], ids=lambda function: function.__qualname__)
+def test_type_hints(function):
+    assert typing.get_type_hints(function)
 
 
 @pytest.mark.parametrize("profile, error", [("i9", ValueError), (3, ValueError)])

@@ -430,6 +430,35 @@ def test_weak_references(region):
         assert weak() is None and dead == [weak]
 
 
+@pytest.mark.parametrize("function, parameters", [
+    (Region, ["size", "granule", "backend", "path", "scatter"]),
+    (BuddyAllocator, ["total_size", "min_block_size", "backend", "path", "scatter"]),
+    (Region.alloc, ["self", "size", "align", "zero"]),
+    (Region.block, ["self", "handle"]),
+    (Region.free, ["self", "handle"]),
+    (Region.share, ["self", "read_only"]),
+    (Region.close, ["self"]),
+    (Region.get_statistics, ["self"]),
+    (Region.reset_statistics, ["self"]),
+    (BuddyAllocator.allocate, ["self", "size"]),
+    (BuddyAllocator.deallocate, ["self", "handle"]),
+    (BuddyAllocator.release, ["self", "handle"]),
+    (BuddyAllocator.is_valid_handle, ["self", "handle"]),
+    (buddy_mem.Block.view, ["self", "dtype", "shape", "strides", "offset"]),
+    (buddy_mem.Block.numpy, ["self", "dtype", "shape", "strides", "offset"]),
+    (buddy_mem.Block.free, ["self"]),
+    (buddy_mem.Block.release, ["self"]),
+    (buddy_mem.Block.populate, ["self"]),
+    (buddy_mem.Block.__dlpack__, ["self", "stream", "max_version", "dl_device", "copy"]),
+    (buddy_mem.Array.__dlpack__, ["self", "stream", "max_version", "dl_device", "copy"]),
+    (buddy_mem.from_dlpack, ["object"]),
+    (buddy_mem.open_shared, ["fd"]),
+], ids=lambda value: getattr(value, "__qualname__", ""))
+def test_signatures(function, parameters):
+    assert list(inspect.signature(function).parameters) == parameters
+    assert function.__doc__ and "--" not in function.__doc__
+
+
 def test_share(region, on_device):
     if not on_device:
         with pytest.raises(NotImplementedError):

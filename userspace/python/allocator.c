@@ -196,15 +196,15 @@ static PyObject *allocator_classes(PyObject *self, PyObject *tuple)
 
 static PyMethodDef allocator_methods[] = {
 	{ "allocate", WITH_KEYWORDS(allocator_allocate), ONE,
-	  "allocate(size) -> (handle, address), or None where there is no room" },
+	  "allocate($self, /, size)\n--\n\n(handle, address), or None where there is no room." },
 	{ "deallocate", WITH_KEYWORDS(allocator_deallocate), ONE,
-	  "deallocate(handle) -> bool; BufferError while there are views" },
+	  "deallocate($self, /, handle)\n--\n\nWhether it was valid; BufferError while there are views." },
 	{ "release", WITH_KEYWORDS(allocator_release), ONE,
-	  "release(handle) -> bool; the bytes go back when the last view is gone" },
+	  "release($self, /, handle)\n--\n\nAs deallocate(); the bytes go back when the last view is gone." },
 	{ "is_valid_handle", WITH_KEYWORDS(allocator_is_valid), ONE,
-	  "is_valid_handle(handle) -> bool" },
+	  "is_valid_handle($self, /, handle)\n--\n\nWhether it is allocated." },
 	{ "_set_classes", allocator_classes, METH_O,
-	  "_set_classes(((from, quantum, align), ...)): no powers of two any more" },
+	  "_set_classes($self, classes, /)\n--\n\n((from, quantum, align), ...): no powers of two any more." },
 	{ 0 },
 };
 
@@ -233,7 +233,8 @@ static PyMemberDef allocator_members[] = {
 };
 
 static PyType_Slot allocator_slots[] = {
-	{ Py_tp_doc, "BuddyAllocator(total_size, min_block_size=256, *, backend=None, path=None, scatter=False)" },
+	{ Py_tp_doc, "BuddyAllocator(total_size, min_block_size=256, *, backend=None, path=None, scatter=False)\n--\n\n"
+		      "A Region with the calls of the original." },
 	{ Py_tp_init, allocator_init },
 	{ Py_tp_methods, allocator_methods },
 	{ Py_tp_getset, allocator_getset },

@@ -325,14 +325,14 @@ static PyMemberDef block_members[] = {
 };
 
 static PyMethodDef block_methods[] = {
-	{ "free", block_free, METH_NOARGS, "give it back; BufferError while there are views" },
-	{ "release", block_release, METH_NOARGS, "give it back when the last view is gone" },
+	{ "free", block_free, METH_NOARGS, "free($self, /)\n--\n\nGive it back; KeyError, BufferError while there are views." },
+	{ "release", block_release, METH_NOARGS, "release($self, /)\n--\n\nGive it back when the last view is gone; KeyError." },
 	{ "view", WITH_KEYWORDS(block_view), METH_VARARGS | METH_KEYWORDS,
-	  "view(dtype='uint8', shape=None, *, strides=None, offset=0) -> Array" },
+	  "view($self, /, dtype='uint8', shape=None, *, strides=None, offset=0)\n--\n\nIts bytes as an Array; strides in bytes." },
 	{ "numpy", WITH_KEYWORDS(block_numpy), METH_VARARGS | METH_KEYWORDS,
-	  "as view(), an ndarray" },
-	{ "populate", block_populate, METH_NOARGS, "have all its pages there now" },
-	{ "__dlpack__", WITH_KEYWORDS(block_dlpack), METH_VARARGS | METH_KEYWORDS, NULL },
+	  "numpy($self, /, dtype='uint8', shape=None, *, strides=None, offset=0)\n--\n\nAs view(), an ndarray." },
+	{ "populate", block_populate, METH_NOARGS, "populate($self, /)\n--\n\nHave all its pages there now." },
+	{ "__dlpack__", WITH_KEYWORDS(block_dlpack), METH_VARARGS | METH_KEYWORDS, DLPACK_DOC },
 	{ "__dlpack_device__", array_dlpack_device, METH_NOARGS, NULL },
 	{ "__enter__", block_enter, METH_NOARGS, NULL },
 	{ "__exit__", block_exit, METH_VARARGS, NULL },

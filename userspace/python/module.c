@@ -6,10 +6,10 @@
 
 static PyMethodDef functions[] = {
 	{ "from_dlpack", from_dlpack, METH_O,
-	  "from_dlpack(object) -> Array of its bytes, not a copy" },
-	{ "open_shared", (PyCFunction)(void (*)(void))open_shared,
+	  "from_dlpack(object, /)\n--\n\nAn Array of its bytes, not a copy." },
+	{ "open_shared", WITH_KEYWORDS(open_shared),
 	  METH_VARARGS | METH_KEYWORDS,
-	  "open_shared(fd) -> Array of what Region.share() of another process gave" },
+	  "open_shared(fd)\n--\n\nAn Array of what Region.share() of another process gave." },
 	{ 0 },
 };
 

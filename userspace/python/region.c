@@ -466,23 +466,24 @@ static PyMemberDef region_members[] = {
 
 static PyMethodDef region_methods[] = {
 	{ "alloc", WITH_KEYWORDS(region_alloc), METH_VARARGS | METH_KEYWORDS,
-	  "alloc(size, *, align=None, zero=False) -> Block; MemoryError" },
-	{ "block", WITH_KEYWORDS(region_block), ONE, "block(handle) -> Block; KeyError" },
-	{ "free", WITH_KEYWORDS(region_free), ONE, "free(handle); KeyError, BufferError" },
-	{ "get_statistics", region_statistics, METH_NOARGS, "get_statistics() -> dict" },
-	{ "reset_statistics", region_reset, METH_NOARGS, "counters and times are 0" },
+	  "alloc($self, /, size, *, align=None, zero=False)\n--\n\nA Block; MemoryError." },
+	{ "block", WITH_KEYWORDS(region_block), ONE, "block($self, /, handle)\n--\n\nIts Block; KeyError." },
+	{ "free", WITH_KEYWORDS(region_free), ONE, "free($self, /, handle)\n--\n\nGive it back; KeyError, BufferError." },
+	{ "get_statistics", region_statistics, METH_NOARGS, "get_statistics($self, /)\n--\n\nA dict; docs/python.md has its keys." },
+	{ "reset_statistics", region_reset, METH_NOARGS, "reset_statistics($self, /)\n--\n\nCounters and times are 0." },
 	{ "share", WITH_KEYWORDS(region_share), METH_VARARGS | METH_KEYWORDS,
-	  "share(*, read_only=False) -> descriptor of all of it, for other processes" },
-	{ "close", region_close, METH_NOARGS, "give all of it back; BufferError" },
+	  "share($self, /, *, read_only=False)\n--\n\nA descriptor of all of it, for other processes." },
+	{ "close", region_close, METH_NOARGS, "close($self, /)\n--\n\nGive all of it back; BufferError while there are views." },
 	{ "__enter__", region_enter, METH_NOARGS, NULL },
 	{ "__exit__", region_exit, METH_VARARGS, NULL },
 	{ "__reduce_ex__", raise_no_pickle, METH_O, NULL },
-	{ "_verify", region_verify, METH_NOARGS, "None, or what is broken; for tests" },
+	{ "_verify", region_verify, METH_NOARGS, "_verify($self, /)\n--\n\nNone, or what is broken; for tests." },
 	{ 0 },
 };
 
 static PyType_Slot region_slots[] = {
-	{ Py_tp_doc, "Region(size, *, granule=64, backend=None, path=None, scatter=False)" },
+	{ Py_tp_doc, "Region(size, *, granule=64, backend=None, path=None, scatter=False)\n--\n\n"
+		      "Memory of /dev/buddy or of this process, cut into Blocks by alloc()." },
 	{ Py_tp_new, region_new },
 	{ Py_tp_init, region_init },
 	{ Py_tp_dealloc, region_dealloc },

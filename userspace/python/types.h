@@ -151,6 +151,9 @@ const struct dtype *dtype_coded(struct dl_data_type type);
 const struct dtype *dtype_of(PyObject *object);
 
 /* tensor.c: DLPack */
+#define DLPACK_DOC \
+	"__dlpack__($self, /, *, stream=None, max_version=None, dl_device=None, copy=None)" \
+	"\n--\n\nA capsule, legacy or versioned as max_version asks."
 PyObject *array_to_dlpack(PyObject *self, PyObject *args, PyObject *kwargs);
 PyObject *array_dlpack_device(PyObject *self, PyObject *unused);
 PyObject *from_dlpack(PyObject *module, PyObject *object);

@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: MIT
 from os import PathLike
 from types import TracebackType
-from typing import Any, Self, Sequence, SupportsIndex
+from typing import Any, Self, Sequence, SupportsIndex, final
 
 __version__: str
 
 _Path = str | bytes | PathLike[str] | PathLike[bytes]
-Shape = SupportsIndex | Sequence[SupportsIndex]
+_Shape = SupportsIndex | Sequence[SupportsIndex]
 
+@final
 class Array:
     @property
     def shape(self) -> tuple[int, ...]: ...
@@ -36,6 +37,7 @@ class Array:
     ) -> object: ...
     def __dlpack_device__(self) -> tuple[int, int]: ...
 
+@final
 class Block:
     @property
     def address(self) -> int: ...
@@ -54,17 +56,17 @@ class Block:
     def view(
         self,
         dtype: object = "uint8",
-        shape: Shape | None = None,
+        shape: _Shape | None = None,
         *,
-        strides: Shape | None = None,
+        strides: _Shape | None = None,
         offset: SupportsIndex = 0,
     ) -> Array: ...
     def numpy(
         self,
         dtype: object = "uint8",
-        shape: Shape | None = None,
+        shape: _Shape | None = None,
         *,
-        strides: Shape | None = None,
+        strides: _Shape | None = None,
         offset: SupportsIndex = 0,
     ) -> Any: ...
     def populate(self) -> None: ...

@@ -12,8 +12,10 @@ from ._core import Block, BuddyAllocator
 
 if TYPE_CHECKING:
     from torch import Tensor, dtype as Dtype
+else:
+    Tensor = Dtype = Any  # for who asks for hints while the program runs
 
-    Shape = SupportsIndex | Sequence[SupportsIndex]
+Shape = SupportsIndex | Sequence[SupportsIndex]
 
 
 def _torch_or_none() -> Any:

@@ -410,6 +410,16 @@ def test_a_block_is_true_until_it_is_freed(region):
     assert not other
 
 
+def test_a_subclass_may_say_what_a_copy_is():
+    class Mine(BuddyAllocator):
+        def __reduce__(self):
+            return Mine, (self.total_size, self.min_block_size)
+
+    mine = Mine(MIB, 128)
+    again = copy.copy(mine)
+    assert (again.size, again.granule) == (MIB, 128) and again.address != mine.address
+
+
 @pytest.mark.parametrize("path, error", [
     (pathlib.Path("/dev/null"), OSError), (b"/dev/null", OSError), ("/dev/null", OSError),
     (pathlib.Path("/dev/no-such-device"), FileNotFoundError),

@@ -446,7 +446,7 @@ static PyMemberDef array_members[] = {
 static PyMethodDef array_methods[] = {
 	{ "__dlpack__", WITH_KEYWORDS(array_to_dlpack), METH_VARARGS | METH_KEYWORDS, DLPACK_DOC },
 	{ "__dlpack_device__", array_dlpack_device, METH_NOARGS, NULL },
-	{ "__reduce_ex__", raise_no_pickle, METH_O, NULL },
+	{ "__reduce__", raise_no_pickle, METH_NOARGS, NULL },
 	{ 0 },
 };
 

@@ -336,7 +336,7 @@ static PyMethodDef block_methods[] = {
 	{ "__dlpack_device__", array_dlpack_device, METH_NOARGS, NULL },
 	{ "__enter__", block_enter, METH_NOARGS, NULL },
 	{ "__exit__", block_exit, METH_VARARGS, NULL },
-	{ "__reduce_ex__", raise_no_pickle, METH_O, NULL },
+	{ "__reduce__", raise_no_pickle, METH_NOARGS, NULL },
 	{ 0 },
 };
 

@@ -50,12 +50,12 @@ PyObject *raise_errno(int error, PyObject *key)
 	return raise_system(error);
 }
 
-/* __reduce_ex__(): memory is not a value, and its address not another process's. */
-PyObject *raise_no_pickle(PyObject *self, PyObject *protocol)
+/* __reduce__(): memory is not a value, and its address not another process's. */
+PyObject *raise_no_pickle(PyObject *self, PyObject *unused)
 {
 	PyObject *name = PyType_GetName(Py_TYPE(self));
 
-	(void)protocol;
+	(void)unused;
 	if (name)
 		PyErr_Format(PyExc_TypeError, "cannot pickle or copy '%U' objects", name);
 	Py_XDECREF(name);

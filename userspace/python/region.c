@@ -476,7 +476,7 @@ static PyMethodDef region_methods[] = {
 	{ "close", region_close, METH_NOARGS, "close($self, /)\n--\n\nGive all of it back; BufferError while there are views." },
 	{ "__enter__", region_enter, METH_NOARGS, NULL },
 	{ "__exit__", region_exit, METH_VARARGS, NULL },
-	{ "__reduce_ex__", raise_no_pickle, METH_O, NULL },
+	{ "__reduce__", raise_no_pickle, METH_NOARGS, NULL },
 	{ "_verify", region_verify, METH_NOARGS, "_verify($self, /)\n--\n\nNone, or what is broken; for tests." },
 	{ 0 },
 };

@@ -166,7 +166,7 @@ PyObject *open_shared(PyObject *module, PyObject *args, PyObject *kwargs);
 /* errors.c */
 PyObject *raise_system(int error);
 PyObject *raise_errno(int error, PyObject *key);
-PyObject *raise_no_pickle(PyObject *self, PyObject *protocol);
+PyObject *raise_no_pickle(PyObject *self, PyObject *unused);
 PyObject *raise_no_memory(struct region *region, PyObject *size);
 
 /* arguments.c */

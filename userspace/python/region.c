@@ -28,12 +28,16 @@ static int backend_from(const char *name, enum buddy_backend *backend)
 	return -1;
 }
 
-/* The process backend counts pages as the tree counts granules. */
-static bool too_many_pages(uint64_t size)
+/*
+ * The process backend counts pages as the tree counts granules, and says so when it is
+ * opened: a device is asked for a length when it is open.
+ */
+static bool too_many_pages(const struct memory_request *request)
 {
 	uint64_t slack = 2ull << 20;
 
-	return (size + slack) / (uint64_t)sysconf(_SC_PAGESIZE) >= BUDDY_CORE_MAX_GRANULES;
+	return !request->reply.length &&
+	       (request->size + slack) / (uint64_t)sysconf(_SC_PAGESIZE) >= BUDDY_CORE_MAX_GRANULES;
 }
 
 static int raise_open(int err, const struct memory_request *request)
@@ -45,13 +49,13 @@ static int raise_open(int err, const struct memory_request *request)
 			     (unsigned long long)request->reply.out_free,
 			     (unsigned long long)request->reply.out_largest,
 			     (unsigned long long)request->reply.out_returning);
-	else if (err == -EFBIG || err == -ENOMEM)
-		PyErr_Format(PyExc_MemoryError, "%llu bytes: %s",
-			     (unsigned long long)request->size, buddy_strerror(err));
-	else if (err == -EINVAL && too_many_pages(request->size))
+	else if ((err == -EFBIG || err == -EINVAL) && too_many_pages(request))
 		PyErr_Format(PyExc_MemoryError,
 			     "%llu bytes: more than the 2**31 pages that a region of the process backend has at most",
 			     (unsigned long long)request->size);
+	else if (err == -EFBIG || err == -ENOMEM)
+		PyErr_Format(PyExc_MemoryError, "%llu bytes: %s",
+			     (unsigned long long)request->size, buddy_strerror(err));
 	else if (err == -EINVAL)
 		PyErr_SetString(PyExc_ValueError, buddy_strerror(err));
 	else

@@ -16,24 +16,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "backend.h"
-
-static struct buddy_pool *pool_with(uint32_t flags)
-{
-	struct buddy_pool_config config = { .size = sizeof(config), .flags = flags };
-	struct buddy_pool *pool;
-
-	expect_eq(buddy_pool_create(dev, &config, &pool), 0);
-	return pool;
-}
-
-static struct buddy_pool_stats pool_stats(struct buddy_pool *pool)
-{
-	struct buddy_pool_stats s = { .size = sizeof(s) };
-
-	expect_eq(buddy_pool_stats(pool, &s), 0);
-	return s;
-}
+#include "pools.h"
 
 /* fork(), and what the child says. */
 static void expect_child(bool (*child)(void *arg), void *arg)
@@ -94,7 +77,7 @@ static bool nothing(void *unused)
 
 static void fork_handler(void)
 {
-	at_fork = pool_with(0);
+	at_fork = pool_with(0, 0, 0);
 	alarm(20);
 	expect_child(nothing, NULL);
 	alarm(0);
@@ -126,7 +109,7 @@ static void last_breath(void)
 {
 	pthread_t t;
 
-	late = pool_with(0);
+	late = pool_with(0, 0, 0);
 	expect(!pthread_key_create(&late_key, use_late));
 	for (int i = 0; i < 2; i++) {
 		expect(!pthread_create(&t, NULL, end_late, NULL));
@@ -184,7 +167,7 @@ static void two_pools(void)
 	expect_eq(buddy_dev_open(&own, backend, NULL, 64 * MIB), 0);
 	dev = own;
 	for (int i = 0; i < 2; i++)
-		two[i] = pool_with(BUDDY_POOL_FORK_COPY);
+		two[i] = pool_with(BUDDY_POOL_FORK_COPY, 0, 0);
 	dev = before;
 	for (int i = 0; i < 10; i++)
 		expect_child(two_at_once, NULL);

@@ -12,30 +12,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "backend.h"
-
-static struct buddy_pool *pool_with(uint32_t flags, uint64_t chunk, uint64_t limit)
-{
-	struct buddy_pool_config config = {
-		.size = sizeof(config),
-		.flags = flags,
-		.chunk = chunk,
-		.limit = limit,
-	};
-	struct buddy_pool *pool;
-
-	expect_eq(buddy_pool_create(dev, &config, &pool), 0);
-	return pool;
-}
-
-static struct buddy_pool_stats pool_stats(struct buddy_pool *pool)
-{
-	struct buddy_pool_stats s = { .size = sizeof(s) };
-
-	expect_eq(buddy_pool_stats(pool, &s), 0);
-	expect(s.used + s.cached <= s.bytes);
-	return s;
-}
+#include "pools.h"
 
 static bool all(const void *p, unsigned char byte, size_t size)
 {

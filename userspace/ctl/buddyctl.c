@@ -32,7 +32,7 @@ static const struct command {
 	const char *name;
 	int (*run)(const struct ctl *ctl);
 	int operands;		/* how many it needs */
-	bool runs;		/* and then a command, behind "--" */
+	bool runs;		/* and, behind "--", a COMMAND */
 	bool no_device;
 	unsigned int options;
 	const char *usage;
@@ -255,7 +255,10 @@ static void take_flag(struct line *line, int option)
 	}
 }
 
-/* Fills @line; optind is then the first operand. Return: 0 or an exit status. */
+/*
+ * Fills @line; optind is then the first word that is no option. @argc is where the
+ * line ends for us: at a "--". Return: 0 or an exit status.
+ */
 static int parse(int argc, char **argv, struct line *line)
 {
 	struct option options[COUNT(option_rows) + 1] = { 0 };
@@ -282,6 +285,25 @@ static int parse(int argc, char **argv, struct line *line)
 			take_flag(line, c);
 	}
 	return status;
+}
+
+/*
+ * The operands of @line: the words of argv from @at to its "--" at @end. What is behind
+ * that is COMMAND; where none is run, more operands. Return: false where it is too much
+ * or too little.
+ */
+static bool take_operands(struct line *line, const struct command *command, int argc,
+			  char **argv, int at, int end)
+{
+	int behind = end < argc ? argc - end - 1 : 0, count = end - at;
+
+	line->ctl.operands = argv + at;
+	line->ctl.argv = argv + argc - behind;
+	if (command->runs)
+		return count == command->operands && (behind || end == argc);
+	if (end < argc)
+		memmove(argv + end, argv + end + 1, (size_t)(argc - end) * sizeof(*argv));
+	return count + behind == command->operands;
 }
 
 /* Return: an exit status. */
@@ -319,17 +341,19 @@ int main(int argc, char **argv)
 	struct line line = { .backend = getenv("BUDDY_BACKEND") };
 	const struct command *command;
 	enum buddy_backend backend;
-	int status, operands;
+	int status, end = 1;
 
 	line.ctl.color = is_color_terminal();
-	status = parse(argc, argv, &line);
+	while (end < argc && strcmp(argv[end], "--"))
+		end++;
+	status = parse(end, argv, &line);
 	if (status)
 		return status;
 	if (line.version) {
 		puts("buddyctl " VERSION);
 		return 0;
 	}
-	if (optind == argc) {
+	if (optind == end) {
 		usage(line.help ? stdout : stderr);
 		return line.help ? 0 : 2;
 	}
@@ -340,9 +364,7 @@ int main(int argc, char **argv)
 		usage_command(command);
 		return 0;
 	}
-	operands = argc - optind;
-	if (operands < command->operands ||
-	    (operands > command->operands && !command->runs)) {
+	if (!take_operands(&line, command, argc, argv, optind, end)) {
 		fprintf(stderr, "usage: buddyctl [OPTION...] %s %s\n",
 			command->name, command->usage);
 		return 2;
@@ -355,6 +377,5 @@ int main(int argc, char **argv)
 	}
 	if (!parse_backend(line.backend, &backend))
 		return wrong("unknown backend", line.backend);
-	line.ctl.operands = argv + optind;
 	return run(command, &line.ctl, backend, line.path);
 }

@@ -27,7 +27,8 @@ struct ctl {
 	uint32_t share_flags;	/* BUDDY_SHARE_* */
 	const char *socket;	/* where the block is given to others, or NULL */
 	const char *output;	/* of recv, or NULL */
-	char **operands;	/* ends with NULL */
+	char **operands;	/* as many as the command has */
+	char **argv;		/* COMMAND; ends with NULL, which is all where none is run */
 };
 
 /*

@@ -256,12 +256,12 @@ static int hold_length(const struct ctl *ctl, const char *socket, char **argv)
 
 int ctl_hold(const struct ctl *ctl)
 {
-	return hold_length(ctl, ctl->socket, ctl->operands + 1);
+	return hold_length(ctl, ctl->socket, ctl->argv);
 }
 
 int ctl_share(const struct ctl *ctl)
 {
-	return hold_length(ctl, ctl->operands[1], ctl->operands + 2);
+	return hold_length(ctl, ctl->operands[1], ctl->argv);
 }
 
 int ctl_load(const struct ctl *ctl)
@@ -281,7 +281,7 @@ int ctl_load(const struct ctl *ctl)
 		if (err < 0)
 			err = ctl_failed(ctl->operands[0], err);
 		if (!err)
-			err = hold_block(ctl, block, ctl->socket, ctl->operands + 1);
+			err = hold_block(ctl, block, ctl->socket, ctl->argv);
 		buddy_block_free(block);
 	}
 	load_close(&load);
@@ -335,8 +335,8 @@ int ctl_recv(const struct ctl *ctl)
 	}
 	if (ctl->output)
 		err = write_out(fd, info.out_length, ctl->output);
-	if (!err && ctl->operands[1])
-		err = hold_fd(NULL, fd, info.out_length, ctl->operands + 1);
+	if (!err && *ctl->argv)
+		err = hold_fd(NULL, fd, info.out_length, ctl->argv);
 	close(fd);
 	return err == CTL_SAID ? 0 : err;
 }

@@ -103,16 +103,21 @@ int ctl_alloc(const struct ctl *ctl)
 
 /* --- until when -------------------------------------------------------------- */
 
-/* Signals that end a hold, by a descriptor; the child gets them back. */
+/*
+ * Signals that end a hold, by a descriptor; the child gets them back. One that is
+ * ignored stays so, as nohup wants it: blocked, it would come all the same.
+ */
 static int catch_signals(sigset_t *before)
 {
+	static const int ends[] = { SIGINT, SIGTERM, SIGHUP };
+	struct sigaction was;
 	sigset_t set;
 	int fd;
 
 	sigemptyset(&set);
-	sigaddset(&set, SIGINT);
-	sigaddset(&set, SIGTERM);
-	sigaddset(&set, SIGHUP);
+	for (size_t i = 0; i < sizeof(ends) / sizeof(ends[0]); i++)
+		if (!sigaction(ends[i], NULL, &was) && was.sa_handler != SIG_IGN)
+			sigaddset(&set, ends[i]);
 	signal(SIGCHLD, SIG_DFL);	/* ignored, as it may be inherited, it never comes */
 	sigaddset(&set, SIGCHLD);
 	sigprocmask(SIG_BLOCK, &set, before);

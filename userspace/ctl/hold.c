@@ -130,6 +130,7 @@ static pid_t start(char **argv, int fd, uint64_t length, const sigset_t *signals
 {
 	char number[16], bytes[32];
 	pid_t child = fork();
+	int err;
 
 	if (child)
 		return child < 0 ? -errno : child;
@@ -142,8 +143,9 @@ static pid_t start(char **argv, int fd, uint64_t length, const sigset_t *signals
 		setenv("BUDDY_LENGTH", bytes, 1);
 	}
 	execvp(argv[0], argv);
-	fprintf(stderr, "buddyctl: %s: %s\n", argv[0], strerror(errno));
-	_exit(errno == ENOENT ? 127 : 126);
+	err = errno;
+	fprintf(stderr, "buddyctl: %s: %s\n", argv[0], strerror(err));
+	_exit(err == ENOENT ? 127 : 126);
 }
 
 /* Return: -1 to go on, or the exit status to end with. */
@@ -158,7 +160,9 @@ static int take_signal(int signals, pid_t child)
 		/* the command decides what a signal means */
 		if (child <= 0)
 			return 0;
-		kill(child, (int)info.ssi_signo);
+		/* what a terminal sends, it sends to all of its foreground */
+		if (info.ssi_code != SI_KERNEL || getpgid(child) != getpgrp())
+			kill(child, (int)info.ssi_signo);
 		return -1;
 	}
 	if (child <= 0 || waitpid(child, &status, WNOHANG) != child)

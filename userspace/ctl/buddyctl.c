@@ -307,6 +307,16 @@ static bool take_operands(struct line *line, const struct command *command, int 
 	return count + behind == command->operands;
 }
 
+/* What a command that ended well printed, has to be there. Return: an exit status. */
+static int flushed(void)
+{
+	errno = 0;
+	if (!fflush(stdout) && !ferror(stdout))
+		return 0;
+	ctl_failed("standard output", errno ? errno : EIO);
+	return 1;
+}
+
 /* Return: an exit status. */
 static int run(const struct command *command, struct ctl *ctl,
 	       enum buddy_backend backend, const char *path)
@@ -325,8 +335,6 @@ static int run(const struct command *command, struct ctl *ctl,
 		err = command->run(ctl);
 		buddy_dev_close(ctl->dev);
 	}
-	if (!err && (fflush(stdout) || ferror(stdout)))
-		err = -EIO;
 	if (err >= CTL_SAID)
 		return err - CTL_SAID;
 	if (err) {
@@ -334,7 +342,7 @@ static int run(const struct command *command, struct ctl *ctl,
 			buddy_strerror(err));
 		return 1;
 	}
-	return 0;
+	return flushed();
 }
 
 int main(int argc, char **argv)
@@ -352,18 +360,18 @@ int main(int argc, char **argv)
 		return status;
 	if (line.version) {
 		puts("buddyctl " VERSION);
-		return 0;
+		return flushed();
 	}
 	if (optind == end) {
 		usage(line.help ? stdout : stderr);
-		return line.help ? 0 : 2;
+		return line.help ? flushed() : 2;
 	}
 	command = find(argv[optind++]);
 	if (!command)
 		return wrong("unknown command", argv[optind - 1]);
 	if (line.help) {
 		usage_command(command);
-		return 0;
+		return flushed();
 	}
 	if (!take_operands(&line, command, argc, argv, optind, end)) {
 		fprintf(stderr, "usage: buddyctl [OPTION...] %s %s\n",

@@ -7,7 +7,8 @@
  * gets a descriptor of it. recv is the other side.
  *
  * COMMAND has the descriptor as number $BUDDY_FD, open across exec; $BUDDY_LENGTH says
- * its bytes. It maps it with mmap() at offset 0.
+ * its bytes, $BUDDY_CONTENTS how many of these are of the file that was loaded. It maps
+ * it with mmap() at offset 0.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -58,39 +59,41 @@ static int take(const struct ctl *ctl, uint64_t length, struct buddy_block **blo
 	return err == -ENOMEM ? no_memory(&request) : err;
 }
 
-static void print_block(const struct ctl *ctl, const struct buddy_block *block, double seconds)
+/* @load is what was read into it, or NULL. */
+static void print_block(const struct ctl *ctl, const struct buddy_block *block, double seconds,
+			const struct load *load)
 {
 	uint64_t length = buddy_block_length(block), offset = buddy_block_offset(block);
 
 	if (ctl->format == CTL_JSON)
 		printf("{ \"length\": %" PRIu64 ", \"offset\": %" PRIu64
-		       ", \"pid\": %d, \"allocation_us\": %.1f }\n", length, offset,
+		       ", \"pid\": %d, \"allocation_us\": %.1f", length, offset,
 		       getpid(), seconds * 1e6);
 	else
 		printf("%s (%" PRIu64 " bytes) at offset 0x%" PRIx64 ", process %d, in %.1f us\n",
 		       ctl_bytes(length), length, offset, getpid(), seconds * 1e6);
+	if (ctl->format == CTL_JSON && load)
+		printf(", \"bytes\": %" PRIu64 ", \"seconds\": %.3f, \"direct\": %s", load->length,
+		       load->seconds, load->direct ? "true" : "false");
+	if (ctl->format == CTL_JSON)
+		puts(" }");
 	fflush(stdout);
 }
 
-/* Return: as take(). */
-static int take_and_print(const struct ctl *ctl, uint64_t length, struct buddy_block **block)
-{
-	double began = ctl_now();
-	int err = take(ctl, length, block);
-
-	if (!err)
-		print_block(ctl, *block, ctl_now() - began);
-	return err;
-}
-
-/* The same for the length that the first operand is. */
+/* A block of the length that the first operand is, printed. Return: as take(). */
 static int take_operand(const struct ctl *ctl, struct buddy_block **block)
 {
 	uint64_t length;
+	double began;
+	int err;
 
 	if (!ctl_parse_bytes(ctl->operands[0], &length))
 		return wrong_length(ctl->operands[0]);
-	return take_and_print(ctl, length, block);
+	began = ctl_now();
+	err = take(ctl, length, block);
+	if (!err)
+		print_block(ctl, *block, ctl_now() - began, NULL);
+	return err;
 }
 
 int ctl_alloc(const struct ctl *ctl)
@@ -107,41 +110,78 @@ int ctl_alloc(const struct ctl *ctl)
  * Signals that end a hold, by a descriptor; the child gets them back. One that is
  * ignored stays so, as nohup wants it: blocked, it would come all the same.
  */
-static int catch_signals(sigset_t *before)
+static int catch_signals(sigset_t *set, sigset_t *before)
 {
 	static const int ends[] = { SIGINT, SIGTERM, SIGHUP };
 	struct sigaction was;
-	sigset_t set;
 	int fd;
 
-	sigemptyset(&set);
+	sigemptyset(set);
 	for (size_t i = 0; i < sizeof(ends) / sizeof(ends[0]); i++)
 		if (!sigaction(ends[i], NULL, &was) && was.sa_handler != SIG_IGN)
-			sigaddset(&set, ends[i]);
-	signal(SIGCHLD, SIG_DFL);	/* ignored, as it may be inherited, it never comes */
-	sigaddset(&set, SIGCHLD);
-	sigprocmask(SIG_BLOCK, &set, before);
-	fd = signalfd(-1, &set, SFD_CLOEXEC);
+			sigaddset(set, ends[i]);
+	sigprocmask(SIG_BLOCK, set, before);
+	fd = signalfd(-1, set, SFD_CLOEXEC);
 	return fd < 0 ? -errno : fd;
 }
 
-/* Runs @argv with the descriptor. Return: its process or a negative errno. */
-static pid_t start(char **argv, int fd, uint64_t length, const sigset_t *signals)
+/* A block that is kept, and who may have it. */
+struct holder {
+	int signals;		/* a descriptor of those that end it */
+	sigset_t set, before;	/* these; and what COMMAND has blocked */
+	struct pass_place place;
+	struct pass_block block;
+	uint64_t length;
+};
+
+/* Catches signals and listens at @socket, if that is given. Return: 0 or said. */
+static int prepare(struct holder *h, const char *socket)
 {
-	char number[16], bytes[32];
+	int err;
+
+	*h = (struct holder){ .place.fd = -1, .block.fd = -1 };
+	h->signals = catch_signals(&h->set, &h->before);
+	if (h->signals < 0)
+		return ctl_failed("signalfd", h->signals);
+	err = socket ? pass_listen(socket, &h->place) : 0;
+	if (!err)
+		return 0;
+	close(h->signals);
+	if (err != -EADDRINUSE)
+		return ctl_failed(*socket ? socket : "the name of the socket", err);
+	fprintf(stderr, "buddyctl: %s is there already; remove it if nobody uses it\n", socket);
+	return CTL_SAID + 1;
+}
+
+static void let_go(struct holder *h)
+{
+	pass_leave(&h->place);
+	close(h->signals);
+	if (h->block.fd >= 0)
+		close(h->block.fd);
+}
+
+static void set_number(const char *name, uint64_t number)
+{
+	char text[32];
+
+	snprintf(text, sizeof(text), "%" PRIu64, number);
+	setenv(name, text, 1);
+}
+
+/* Runs @argv with the descriptor. Return: its process or a negative errno. */
+static pid_t start(const struct holder *h, char **argv)
+{
 	pid_t child = fork();
 	int err;
 
 	if (child)
 		return child < 0 ? -errno : child;
-	sigprocmask(SIG_SETMASK, signals, NULL);
-	snprintf(number, sizeof(number), "%d", fd);
-	snprintf(bytes, sizeof(bytes), "%" PRIu64, length);
-	if (fd >= 0) {
-		fcntl(fd, F_SETFD, 0);
-		setenv("BUDDY_FD", number, 1);
-		setenv("BUDDY_LENGTH", bytes, 1);
-	}
+	sigprocmask(SIG_SETMASK, &h->before, NULL);
+	fcntl(h->block.fd, F_SETFD, 0);
+	set_number("BUDDY_FD", (uint64_t)h->block.fd);
+	set_number("BUDDY_LENGTH", h->length);
+	set_number("BUDDY_CONTENTS", h->block.contents);
 	execvp(argv[0], argv);
 	err = errno;
 	fprintf(stderr, "buddyctl: %s: %s\n", argv[0], strerror(err));
@@ -170,73 +210,70 @@ static int take_signal(int signals, pid_t child)
 	return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
 }
 
-/* Gives @fd to who asks, until the end. Return: an exit status. */
-static int serve(int signals, int listener, int fd, pid_t child)
+/* One who asks gets it. Nobody who does not read what we say keeps us from that. */
+static void give(const struct holder *h)
+{
+	struct pollfd said = { .fd = STDERR_FILENO, .events = POLLOUT };
+	pid_t who;
+	int err = pass_give(&h->place, &h->block, &who);
+
+	if (err == -EAGAIN || poll(&said, 1, 0) != 1 || !(said.revents & POLLOUT))
+		return;
+	if (err)
+		fprintf(stderr, "buddyctl: not given: %s\n", strerror(-err));
+	else
+		fprintf(stderr, "buddyctl: given to process %d\n", (int)who);
+}
+
+/* Gives the block to who asks, until the end. Return: an exit status. */
+static int serve(const struct holder *h, pid_t child)
 {
 	struct pollfd polls[2] = {
-		{ .fd = signals, .events = POLLIN },
-		{ .fd = listener, .events = POLLIN },
+		{ .fd = h->signals, .events = POLLIN },
+		{ .fd = h->place.fd, .events = POLLIN },
 	};
-	int status = -1, err;
-	pid_t who;
+	int status = -1;
 
+	signal(SIGPIPE, SIG_IGN);	/* who read our standard error may be gone */
 	while (status < 0) {
 		if (poll(polls, 2, -1) < 0)
 			continue;
 		if (polls[0].revents)
-			status = take_signal(signals, child);
-		if (status < 0 && polls[1].revents) {
-			err = pass_give(listener, fd, &who);
-			if (!err)
-				fprintf(stderr, "buddyctl: given to process %d\n", (int)who);
-			else if (err != -EAGAIN)
-				fprintf(stderr, "buddyctl: not given: %s\n", strerror(-err));
-		}
+			status = take_signal(h->signals, child);
+		if (status < 0 && polls[1].revents)
+			give(h);
 	}
 	return status;
 }
 
-/* Holds what @fd is, with @argv or alone. Return: said, or a negative errno. */
-static int hold_fd(const char *socket, int fd, uint64_t length, char **argv)
+/*
+ * Holds the block, with @argv or alone. Return: 0 where a signal ended it, said where a
+ * command did.
+ */
+static int hold(struct holder *h, char **argv)
 {
-	int signals, listener = -1, status;
-	sigset_t before;
-	pid_t child = 0;
+	pid_t child;
 
-	if (socket) {
-		listener = pass_listen(socket);
-		if (listener == -EADDRINUSE)
-			fprintf(stderr, "buddyctl: %s is there already; remove it if nobody uses it\n",
-				socket);
-		if (listener < 0)
-			return listener == -EADDRINUSE ? CTL_SAID + 1 : ctl_failed(socket, listener);
-	}
-	signals = catch_signals(&before);
-	if (signals >= 0 && *argv)
-		child = start(argv, fd, length, &before);
-	if (signals < 0 || child < 0)
-		status = 1;
-	else
-		status = serve(signals, listener, fd, child);
-	if (listener >= 0) {
-		unlink(socket);
-		close(listener);
-	}
-	if (signals >= 0)
-		close(signals);
-	return CTL_SAID + status;
+	if (!*argv)
+		return serve(h, 0);
+	signal(SIGCHLD, SIG_DFL);	/* ignored, as it may be inherited, it never comes */
+	sigaddset(&h->set, SIGCHLD);
+	sigprocmask(SIG_BLOCK, &h->set, NULL);
+	if (signalfd(h->signals, &h->set, 0) < 0)
+		return ctl_failed("signalfd", errno);
+	child = start(h, argv);
+	return child < 0 ? ctl_failed("fork", child) : CTL_SAID + serve(h, child);
 }
 
 /* --- the commands ------------------------------------------------------------ */
 
-static int hold_block(const struct ctl *ctl, struct buddy_block *block,
-		      const char *socket, char **argv)
+/* Return: as hold(), or a negative errno. */
+static int hold_block(const struct ctl *ctl, struct holder *h, struct buddy_block *block)
 {
-	int fd = -1, err;
-
 	/* The block is ours to write; others and the command have it by descriptor. */
-	if (socket || *argv) {
-		fd = buddy_block_share(block, ctl->share_flags);
+	if (h->place.fd >= 0 || *ctl->argv) {
+		int fd = buddy_block_share(block, ctl->share_flags);
+
 		if (fd == -EOPNOTSUPP) {
 			fputs("buddyctl: blocks of the process backend cannot be given to others\n",
 			      stderr);
@@ -244,60 +281,95 @@ static int hold_block(const struct ctl *ctl, struct buddy_block *block,
 		}
 		if (fd < 0)
 			return fd;
+		h->block.fd = fd;
 	}
-	err = hold_fd(socket, fd, buddy_block_length(block), argv);
-	if (fd >= 0)
-		close(fd);
-	return err == CTL_SAID ? 0 : err;
+	h->length = buddy_block_length(block);
+	if (!h->block.contents)
+		h->block.contents = h->length;
+	return hold(h, ctl->argv);
 }
 
-static int hold_length(const struct ctl *ctl, const char *socket, char **argv)
+static int hold_length(const struct ctl *ctl, const char *socket)
 {
 	struct buddy_block *block;
+	struct holder h;
 	int err = take_operand(ctl, &block);
 
 	if (err)
 		return err;
-	err = hold_block(ctl, block, socket, argv);
+	err = prepare(&h, socket);
+	if (!err) {
+		err = hold_block(ctl, &h, block);
+		let_go(&h);
+	}
 	buddy_block_free(block);
 	return err;
 }
 
 int ctl_hold(const struct ctl *ctl)
 {
-	return hold_length(ctl, ctl->socket, ctl->argv);
+	return hold_length(ctl, ctl->socket);
 }
 
 int ctl_share(const struct ctl *ctl)
 {
-	return hold_length(ctl, ctl->operands[1], ctl->argv);
+	return hold_length(ctl, ctl->operands[1]);
+}
+
+/* Return: 0, or said; a signal that comes meanwhile ends it as it would have ended us. */
+static int read_file(struct holder *h, struct load *load, struct buddy_block *block)
+{
+	struct signalfd_siginfo info;
+	void *memory;
+	int err = buddy_block_map(block, &memory);
+
+	if (!err)
+		err = load_read(load, memory, buddy_block_length(block), h->signals);
+	if (err == -EINTR && read(h->signals, &info, sizeof(info)) == sizeof(info)) {
+		fprintf(stderr, "buddyctl: %s: stopped by a signal\n", load->path);
+		return CTL_SAID + 128 + (int)info.ssi_signo;
+	}
+	h->block.contents = load->length;
+	return err ? ctl_failed(load->path, err) : 0;
+}
+
+static int load_and_hold(const struct ctl *ctl, struct load *load)
+{
+	struct buddy_block *block;
+	struct holder h;
+	double began = ctl_now(), seconds;
+	int err = take(ctl, load->length, &block);
+
+	if (err)
+		return err;
+	seconds = ctl_now() - began;
+	/* a socket that cannot be had is known before all is read; who is early waits */
+	err = prepare(&h, ctl->socket);
+	if (!err) {
+		err = read_file(&h, load, block);
+		if (!err) {
+			print_block(ctl, block, seconds, load);
+			err = hold_block(ctl, &h, block);
+		}
+		let_go(&h);
+	}
+	buddy_block_free(block);
+	return err;
 }
 
 int ctl_load(const struct ctl *ctl)
 {
 	struct load load;
-	struct buddy_block *block;
-	void *memory;
 	int err = load_open(ctl->operands[0], &load);
 
 	if (err)
-		return ctl_failed(ctl->operands[0], err);
-	err = take_and_print(ctl, load.length, &block);
-	if (!err) {
-		err = buddy_block_map(block, &memory);
-		if (!err)
-			err = load_read(&load, memory, buddy_block_length(block));
-		if (err < 0)
-			err = ctl_failed(ctl->operands[0], err);
-		if (!err)
-			err = hold_block(ctl, block, ctl->socket, ctl->argv);
-		buddy_block_free(block);
-	}
+		return err;
+	err = load_and_hold(ctl, &load);
 	load_close(&load);
 	return err;
 }
 
-/* Writes all of the block to @path. Return: 0 or said. */
+/* Writes the first @length bytes of the block to @path. Return: 0 or said. */
 static int write_out(int fd, uint64_t length, const char *path)
 {
 	bool standard = !strcmp(path, "-");
@@ -321,31 +393,56 @@ static int write_out(int fd, uint64_t length, const char *path)
 	return err ? ctl_failed(path, err) : 0;
 }
 
+static void print_received(const struct ctl *ctl, uint64_t length, uint64_t contents)
+{
+	if (ctl->format == CTL_JSON)
+		printf("{ \"length\": %" PRIu64 ", \"contents\": %" PRIu64 " }\n", length, contents);
+	else if (contents == length)
+		printf("%s (%" PRIu64 " bytes)\n", ctl_bytes(length), length);
+	else
+		printf("%s (%" PRIu64 " bytes, %" PRIu64 " of them contents)\n", ctl_bytes(length),
+		       length, contents);
+	fflush(stdout);
+}
+
+/* Return: as hold(). */
+static int hold_received(const struct ctl *ctl, const struct pass_block *block, uint64_t length)
+{
+	struct holder h;
+	int err = prepare(&h, NULL);
+
+	if (err)
+		return err;
+	h.block = *block;
+	h.length = length;
+	err = hold(&h, ctl->argv);
+	h.block.fd = -1;	/* its owner closes it */
+	let_go(&h);
+	return err;
+}
+
 int ctl_recv(const struct ctl *ctl)
 {
 	struct buddy_block_info info = { .size = sizeof(info) };
 	const char *socket = ctl->operands[0];
-	int fd = pass_get(socket), err = 0;
+	struct pass_block block;
+	int err = pass_get(socket, &block);
 
-	if (fd < 0)
-		return ctl_failed(socket, fd);
-	if (ioctl(fd, BUDDY_IOC_BLOCK, &info)) {
-		close(fd);
+	if (err)
+		return ctl_failed(*socket ? socket : "the name of the socket", err);
+	if (ioctl(block.fd, BUDDY_IOC_BLOCK, &info)) {
+		close(block.fd);
 		fprintf(stderr, "buddyctl: %s: what came is no block\n", socket);
 		return CTL_SAID + 1;
 	}
-	if (!ctl->output || strcmp(ctl->output, "-")) {
-		if (ctl->format == CTL_JSON)
-			printf("{ \"length\": %" PRIu64 " }\n", (uint64_t)info.out_length);
-		else
-			printf("%s (%" PRIu64 " bytes)\n", ctl_bytes(info.out_length),
-			       (uint64_t)info.out_length);
-		fflush(stdout);
-	}
+	if (!block.contents || block.contents > info.out_length)
+		block.contents = info.out_length;
+	if (!ctl->output || strcmp(ctl->output, "-"))
+		print_received(ctl, info.out_length, block.contents);
 	if (ctl->output)
-		err = write_out(fd, info.out_length, ctl->output);
+		err = write_out(block.fd, block.contents, ctl->output);
 	if (!err && *ctl->argv)
-		err = hold_fd(NULL, fd, info.out_length, ctl->argv);
-	close(fd);
-	return err == CTL_SAID ? 0 : err;
+		err = hold_received(ctl, &block, info.out_length);
+	close(block.fd);
+	return err;
 }

@@ -55,6 +55,9 @@ const char *ctl_bytes(uint64_t bytes);
 /* "64M", "4096", "1.5G" as bytes; false where it is no length of 1 byte or more. */
 bool ctl_parse_bytes(const char *text, uint64_t *bytes);
 
+/* Bytes of the UTF-8 character that @text begins with; 0 where that is none. */
+int ctl_utf8(const char *text);
+
 /* A string as JSON has it, with its quotation marks. */
 void ctl_print_string(const char *text);
 

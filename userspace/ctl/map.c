@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "buddyctl.h"
 #include "picture.h"
@@ -120,15 +121,29 @@ static void draw_extent(void *context, const struct buddy_extent_entry *e)
 	}
 }
 
-static void draw_text(unsigned int x, uint64_t y, const char *text)
+static void put_escaped(const char *text)
+{
+	while (*text) {
+		int length = ctl_utf8(text);
+
+		/* "]]>" may not be in a text; U+FFFE and U+FFFF, nor what cannot be seen */
+		if (!length || (unsigned char)*text < ' ' || !strncmp(text, "\357\277\276", 3) ||
+		    !strncmp(text, "\357\277\277", 3))
+			putchar('?');
+		else if (strchr("<&>", *text))
+			fputs(*text == '<' ? "&lt;" : *text == '&' ? "&amp;" : "&gt;", stdout);
+		else
+			printf("%.*s", length, text);
+		text += length ? length : 1;
+	}
+}
+
+/* @more goes on with @text. */
+static void draw_text(unsigned int x, uint64_t y, const char *text, const char *more)
 {
 	printf("<text x=\"%u\" y=\"%" PRIu64 "\">", x, y);
-	for (; *text; text++) {
-		if (*text == '<' || *text == '&')
-			fputs(*text == '<' ? "&lt;" : "&amp;", stdout);
-		else
-			putchar(*text);
-	}
+	put_escaped(text);
+	put_escaped(more);
 	puts("</text>");
 }
 
@@ -144,7 +159,7 @@ static void draw_owners(const struct picture *p, uint64_t y)
 			 ctl_bytes(o->used), o->blocks, o->blocks == 1 ? "" : "s");
 		printf("<rect x=\"%d\" y=\"%" PRIu64 "\" width=\"12\" height=\"12\" fill=\"#%06x\"/>\n",
 		       LEFT, y - 11, picture_rgb(picture_color(o->hue, 2 << 20)));
-		draw_text(LEFT + TEXT, y, text);
+		draw_text(LEFT + TEXT, y, text, "");
 		y += TEXT;
 	}
 }
@@ -153,22 +168,24 @@ static int map_svg(const struct ctl *ctl, const struct picture *p, uint64_t line
 {
 	struct drawing d = { p, (p->region + lines - 1) / lines };
 	uint64_t end = TEXT + lines * (LINE + GAP) + TEXT;
-	char title[64];
+	char length[40];
 	int err;
 
 	printf("<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"%d\" height=\"%" PRIu64
 	       "\" font-family=\"sans-serif\" font-size=\"12\">\n"
 	       "<rect width=\"100%%\" height=\"100%%\" fill=\"#fff\"/>\n",
 	       LEFT + WIDTH + 10, end + TEXT * (uint64_t)p->owner_count);
-	snprintf(title, sizeof(title), "%s: %.16s", ctl->name, ctl_bytes(p->region));
-	draw_text(4, 12, title);
+	snprintf(length, sizeof(length), ": %s", ctl_bytes(p->region));
+	draw_text(4, 12, ctl->name, length);
 	for (uint64_t i = 0; i < lines; i++)
-		draw_text(4, TEXT + i * (LINE + GAP) + LINE - 3, ctl_bytes(i * d.line_bytes));
+		draw_text(4, TEXT + i * (LINE + GAP) + LINE - 3, ctl_bytes(i * d.line_bytes), "");
 	err = picture_extents(ctl->dev, draw_extent, &d);
 	draw_owners(p, end);
 	puts("</svg>");
 	return err;
 }
+
+enum { MAX_CELLS = 1 << 20 };	/* 64 MiB of them */
 
 int ctl_map(const struct ctl *ctl)
 {
@@ -179,6 +196,13 @@ int ctl_map(const struct ctl *ctl)
 
 	if (ctl->format == CTL_JSON)
 		return map_json(ctl);
+	if (ctl->format == CTL_SVG)
+		columns = 1;	/* its extents are drawn to scale */
+	if (rows * columns > MAX_CELLS) {
+		fprintf(stderr, "buddyctl: --rows times --columns: %" PRIu64 " cells are more than %d\n",
+			rows * columns, MAX_CELLS);
+		return CTL_SAID + 2;
+	}
 	err = picture_read(ctl->dev, rows * columns, &p);
 	if (!err && ctl->format == CTL_SVG)
 		err = map_svg(ctl, &p, rows);

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <time.h>
 
 #include "buddyctl.h"
@@ -49,8 +50,11 @@ bool ctl_parse_bytes(const char *text, uint64_t *bytes)
 	char *end;
 	double value = strtod(text, &end), unit = 1;
 
-	if (end == text || !(value > 0))
+	/* digits and a point, and no more of what strtod() knows */
+	if (*text < '0' || *text > '9' || end != text + strspn(text, "0123456789."))
 		return false;
+	if (!*end && strchr(text, '.'))
+		return false;	/* a part of a byte */
 	if (*end) {
 		letter = strchr(letters, *end & ~0x20);
 		if (!letter || !*letter)
@@ -58,7 +62,7 @@ bool ctl_parse_bytes(const char *text, uint64_t *bytes)
 		unit = ldexp(1, 10 * (int)(letter - letters + 1));
 		end++;
 		/* 4KiB is 4K, 4KB too: nobody sells contiguous memory by the 1000 */
-		if (!strcmp(end, "iB") || !strcmp(end, "B"))
+		if (!strcasecmp(end, "iB") || !strcasecmp(end, "B"))
 			end += strlen(end);
 	}
 	value *= unit;
@@ -104,16 +108,48 @@ static void print_json(const struct figure *figures, int count)
 		printf(",\n  \"%s\": %" PRId64, figures[i].key, figures[i].value);
 }
 
-void ctl_print_string(const char *text)
+int ctl_utf8(const char *text)
+{
+	/* of two to four bytes; the second is within limits, so that one way only leads to each */
+	const unsigned char *c = (const unsigned char *)text;
+	int length = *c >= 0xf0 ? 4 : *c >= 0xe0 ? 3 : 2;
+
+	if (*c < 0x80)
+		return 1;
+	if (*c < 0xc2 || *c > 0xf4 || (*c == 0xe0 && c[1] < 0xa0) || (*c == 0xed && c[1] > 0x9f) ||
+	    (*c == 0xf0 && c[1] < 0x90) || (*c == 0xf4 && c[1] > 0x8f))
+		return 0;
+	for (int i = 1; i < length; i++)
+		if ((c[i] & 0xc0) != 0x80)
+			return 0;
+	return length;
+}
+
+/* JSON knows \u00XX for what cannot be seen; the labels of Prometheus know \n alone. */
+static void print_quoted(const char *text, bool json)
 {
 	putchar('"');
-	for (const char *c = text; *c; c++) {
-		if ((unsigned char)*c < ' ')
+	for (const char *c = text; *c;) {
+		int length = ctl_utf8(c);
+
+		if (!length)
+			fputs("\357\277\275", stdout);	/* U+FFFD, of no meaning */
+		else if (*c == '"' || *c == '\\')
+			printf("\\%c", *c);
+		else if (json && (unsigned char)*c < ' ')
 			printf("\\u%04x", *c);
+		else if (*c == '\n')
+			fputs("\\n", stdout);
 		else
-			printf(*c == '"' || *c == '\\' ? "\\%c" : "%c", *c);
+			printf("%.*s", length, c);
+		c += length ? length : 1;
 	}
 	putchar('"');
+}
+
+void ctl_print_string(const char *text)
+{
+	print_quoted(text, true);
 }
 
 /* The names and units that Prometheus recommends: bytes, ratios, _total for counters. */
@@ -131,7 +167,7 @@ static void print_prometheus(const struct ctl *ctl, const struct figure *figures
 		printf("# HELP buddy_%.*s%s %s\n# TYPE buddy_%.*s%s %s\nbuddy_%.*s%s{device=",
 		       length, f->key, suffix, f->label, length, f->key, suffix,
 		       counter ? "counter" : "gauge", length, f->key, suffix);
-		ctl_print_string(ctl->name);
+		print_quoted(ctl->name, false);
 		if (f->unit == PERMILLE)
 			printf("} %g\n", (double)f->value / 1000);
 		else
@@ -189,6 +225,8 @@ int ctl_info(const struct ctl *ctl)
 static void print_orders(const struct ctl *ctl, const struct buddy_stats *s,
 			 uint64_t granule)
 {
+	int column = 16;
+
 	if (ctl->format == CTL_JSON) {
 		printf(",\n  \"free_blocks\": [");
 		for (uint32_t i = 0; i < s->out_orders; i++)
@@ -198,10 +236,14 @@ static void print_orders(const struct ctl *ctl, const struct buddy_stats *s,
 		return;
 	}
 	printf("free ranges     ");
-	for (uint32_t i = 0; i < s->out_orders; i++)
-		if (s->out_free_blocks[i])
-			printf(" %" PRIu64 " x %s", (uint64_t)s->out_free_blocks[i],
-			       ctl_bytes(granule << i));
+	for (uint32_t i = 0; i < s->out_orders; i++) {
+		if (!s->out_free_blocks[i])
+			continue;
+		if (column > 60)	/* some have no room in 80 */
+			column = printf("\n%-16s", "") - 1;
+		column += printf(" %" PRIu64 " x %s", (uint64_t)s->out_free_blocks[i],
+				 ctl_bytes(granule << i));
+	}
 	puts("");
 }
 

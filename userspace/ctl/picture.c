@@ -119,7 +119,17 @@ static int has_more(const void *a, const void *b)
 	return (x->pid > y->pid) - (x->pid < y->pid);
 }
 
-/* By pid, so that a process keeps its color; the next one where two would share it. */
+static int is_older(const void *a, const void *b)
+{
+	const struct picture_owner *x = a, *y = b;
+
+	return (x->pid > y->pid) - (x->pid < y->pid);
+}
+
+/*
+ * By pid, so that a process keeps its color; the next one where two would share it, which
+ * must not depend on who has more just now. @p->owners is in order of pids.
+ */
 static void choose_hues(struct picture *p)
 {
 	bool taken[PICTURE_HUES] = { false };
@@ -155,9 +165,11 @@ int picture_read(struct buddy_dev *dev, uint64_t cells, struct picture *p)
 	err = picture_extents(dev, read_extent, &r);
 	if (err || r.err)
 		return err ? err : r.err;
-	if (p->owner_count)
-		qsort(p->owners, (size_t)p->owner_count, sizeof(*p->owners), has_more);
+	if (!p->owner_count)
+		return 0;
+	qsort(p->owners, (size_t)p->owner_count, sizeof(*p->owners), is_older);
 	choose_hues(p);
+	qsort(p->owners, (size_t)p->owner_count, sizeof(*p->owners), has_more);
 	return 0;
 }
 

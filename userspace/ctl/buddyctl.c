@@ -184,6 +184,7 @@ struct line {
 	unsigned int given;	/* options that are not of every command */
 	const char *names[32];	/* and the names of these, by bit */
 	bool help, version;
+	bool contradicts;	/* two formats */
 };
 
 /* Return: 0 or an exit status. */
@@ -224,19 +225,25 @@ static int take_value(struct line *line, int option, const char *value)
 	}
 }
 
+static void take_format(struct line *line, enum ctl_format format)
+{
+	line->contradicts |= line->ctl.format && line->ctl.format != format;
+	line->ctl.format = format;
+}
+
 static void take_flag(struct line *line, int option)
 {
 	struct ctl *ctl = &line->ctl;
 
 	switch (option) {
 	case 'j':
-		ctl->format = CTL_JSON;
+		take_format(line, CTL_JSON);
 		break;
 	case 0x100:
-		ctl->format = CTL_PROMETHEUS;
+		take_format(line, CTL_PROMETHEUS);
 		break;
 	case 0x101:
-		ctl->format = CTL_SVG;
+		take_format(line, CTL_SVG);
 		break;
 	case 0x105:
 		ctl->flags |= BUDDY_ALLOC_POW2;
@@ -307,6 +314,24 @@ static bool take_operands(struct line *line, const struct command *command, int 
 	return count + behind == command->operands;
 }
 
+/* Whether two things of the line exclude each other; says which. */
+static bool contradicts(const struct line *line, const struct command *command)
+{
+	const uint32_t both = BUDDY_ALLOC_POW2 | BUDDY_ALLOC_SCATTER;
+	const struct ctl *ctl = &line->ctl;
+	const char *why = NULL;
+
+	if (line->contradicts)
+		why = "--json, --prometheus and --svg exclude each other";
+	else if ((ctl->flags & both) == both)
+		why = "--pow2 wants one range and --scatter several";
+	else if (ctl->share_flags && command->options & SHARING && !ctl->socket && !*ctl->argv)
+		why = "--read-only is for others: with --share, or a COMMAND";
+	if (why)
+		fprintf(stderr, "buddyctl: %s; see buddyctl %s --help\n", why, command->name);
+	return why;
+}
+
 /* What a command that ended well printed, has to be there. Return: an exit status. */
 static int flushed(void)
 {
@@ -327,7 +352,7 @@ static int run(const struct command *command, struct ctl *ctl,
 		path = getenv("BUDDY_DEVICE");
 	if (!path || !*path)
 		path = "/dev/buddy";
-	ctl->name = backend == BUDDY_BACKEND_PROCESS ? "process" : path;
+	ctl->name = backend == BUDDY_BACKEND_PROCESS && !command->no_device ? "process" : path;
 	ctl->command = command->name;
 	if (!command->no_device)
 		err = buddy_dev_open(&ctl->dev, backend, path, 0);
@@ -386,5 +411,7 @@ int main(int argc, char **argv)
 	}
 	if (!parse_backend(line.backend, &backend))
 		return wrong("unknown backend", line.backend);
+	if (contradicts(&line, command))
+		return 2;
 	return run(command, &line.ctl, backend, line.path);
 }

@@ -54,8 +54,17 @@ static int take(const struct ctl *ctl, uint64_t length, struct buddy_block **blo
 	struct buddy_alloc request = {
 		.length = length, .align = ctl->align, .flags = ctl->flags,
 	};
-	int err = buddy_block_request(ctl->dev, &request, block);
+	struct buddy_info info;
+	int err = buddy_dev_info(ctl->dev, &info);
 
+	if (err)
+		return err;
+	if (ctl->align > info.out_max_align) {
+		fprintf(stderr, "buddyctl: --align: %s is more than the max alignment, %s\n",
+			ctl_bytes(ctl->align), ctl_bytes(info.out_max_align));
+		return CTL_SAID + 2;
+	}
+	err = buddy_block_request(ctl->dev, &request, block);
 	return err == -ENOMEM ? no_memory(&request) : err;
 }
 

@@ -3,8 +3,8 @@
  * buddyctl.c - the table of commands, the table of options, and what leads from a
  * command line to a call of one with the other.
  *
- * Exit status: 0; 1 where the device refused; 2 for wrong usage; that of COMMAND,
- * where one is run.
+ * Exit status: 0; 1 where the device refused or a file failed; 2 for wrong usage; that
+ * of COMMAND, where one is run.
  */
 #include <errno.h>
 #include <getopt.h>

@@ -48,13 +48,15 @@ static int no_memory(const struct buddy_alloc *r)
 	return CTL_SAID + 1;
 }
 
-/* Allocates as the options say. Return: 0, a negative errno, or said. */
-static int take(const struct ctl *ctl, uint64_t length, struct buddy_block **block)
+/* Allocates as the options say, in so many @seconds. Return: 0, a negative errno, or said. */
+static int take(const struct ctl *ctl, uint64_t length, struct buddy_block **block,
+		double *seconds)
 {
 	struct buddy_alloc request = {
 		.length = length, .align = ctl->align, .flags = ctl->flags,
 	};
 	struct buddy_info info;
+	double began;
 	int err = buddy_dev_info(ctl->dev, &info);
 
 	if (err)
@@ -64,7 +66,9 @@ static int take(const struct ctl *ctl, uint64_t length, struct buddy_block **blo
 			ctl_bytes(ctl->align), ctl_bytes(info.out_max_align));
 		return CTL_SAID + 2;
 	}
+	began = ctl_now();
 	err = buddy_block_request(ctl->dev, &request, block);
+	*seconds = ctl_now() - began;
 	return err == -ENOMEM ? no_memory(&request) : err;
 }
 
@@ -93,15 +97,14 @@ static void print_block(const struct ctl *ctl, const struct buddy_block *block, 
 static int take_operand(const struct ctl *ctl, struct buddy_block **block)
 {
 	uint64_t length;
-	double began;
+	double seconds;
 	int err;
 
 	if (!ctl_parse_bytes(ctl->operands[0], &length))
 		return wrong_length(ctl->operands[0]);
-	began = ctl_now();
-	err = take(ctl, length, block);
+	err = take(ctl, length, block, &seconds);
 	if (!err)
-		print_block(ctl, *block, ctl_now() - began, NULL);
+		print_block(ctl, *block, seconds, NULL);
 	return err;
 }
 
@@ -346,12 +349,11 @@ static int load_and_hold(const struct ctl *ctl, struct load *load)
 {
 	struct buddy_block *block;
 	struct holder h;
-	double began = ctl_now(), seconds;
-	int err = take(ctl, load->length, &block);
+	double seconds;
+	int err = take(ctl, load->length, &block, &seconds);
 
 	if (err)
 		return err;
-	seconds = ctl_now() - began;
 	/* a socket that cannot be had is known before all is read; who is early waits */
 	err = prepare(&h, ctl->socket);
 	if (!err) {

@@ -52,24 +52,39 @@ static void put_text(const struct picture *p, const struct ctl *ctl, uint64_t co
 	put_owners(p, ctl->color);
 }
 
+/* What is printed, and the name of the process that was last asked for. */
+struct listing {
+	bool begun;
+	int32_t pid;
+	char name[16];
+};
+
 static void put_extent(void *context, const struct buddy_extent_entry *e)
 {
-	bool *first = context;
+	struct listing *l = context;
 
 	printf("%s\n  { \"offset\": %" PRIu64 ", \"length\": %" PRIu64
-	       ", \"state\": \"%s\", \"pid\": %d }", *first ? "" : ",",
+	       ", \"state\": \"%s\", \"pid\": %d", l->begun ? "," : "",
 	       (uint64_t)e->offset, (uint64_t)e->length,
 	       picture_state_names[picture_state(e->state)], e->pid);
-	*first = false;
+	l->begun = true;
+	if (e->pid) {
+		if (e->pid != l->pid)
+			picture_process(e->pid, l->name);
+		l->pid = e->pid;
+		fputs(", \"process\": ", stdout);
+		ctl_print_string(l->name);
+	}
+	fputs(" }", stdout);
 }
 
 static int map_json(const struct ctl *ctl)
 {
-	bool first = true;
+	struct listing listing = { 0 };
 	int err;
 
 	putchar('[');
-	err = picture_extents(ctl->dev, put_extent, &first);
+	err = picture_extents(ctl->dev, put_extent, &listing);
 	puts("\n]");
 	return err;
 }

@@ -76,7 +76,7 @@ TEST_F(device, from_every_length_to_every_other_and_back)
 	const size_t count = sizeof(pages) / sizeof(pages[0]);
 
 	for (size_t i = 0; i < count; i++) {
-		for (size_t j = i; j < count; j++) {
+		for (size_t j = i; j < count && !has_failed(); j++) {
 			uint64_t less = pages[i] * PAGE, more = pages[j] * PAGE;
 			struct buddy_alloc a, longer;
 

@@ -364,11 +364,27 @@ static void check_zero(uint64_t *p, uint64_t length)
 	}
 }
 
-/* A file of its own, so that no other thread can map the block meanwhile. */
+/* A node of its own, by a number that no program has, and no other thread closes. */
+static int open_apart(void)
+{
+	int fd = open("/dev/buddy", O_RDWR | O_CLOEXEC), apart;
+
+	if (fd < 0)
+		return fd;
+	apart = fcntl(fd, F_DUPFD_CLOEXEC, FIRST_OWN_FD);
+	close(fd);
+	return apart;
+}
+
+/*
+ * No other thread can map the block meanwhile. One that closes a number twice, which
+ * the node opened by that number in between, must not get it: the other would have our
+ * number for its own node, and we its block.
+ */
 long run_fresh(struct runner *r, const uint64_t *v, const struct call *c)
 {
 	struct buddy_alloc a = { .size = sizeof(a), .length = v[0] };
-	int fd = v[0] > 4 * MIB ? -1 : open("/dev/buddy", O_RDWR | O_CLOEXEC);
+	int fd = v[0] > 4 * MIB ? -1 : open_apart();
 	void *p, *at = r->areas + FRESH_AT;
 	long ret;
 

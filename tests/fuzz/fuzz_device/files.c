@@ -17,7 +17,6 @@
 #include "fuzz.h"
 
 #define CHILDREN	3	/* alive at a time, of one program */
-#define OURS		500	/* the first descriptor that is not a program's */
 #define ENOUGH		65536	/* bytes of one read, write, splice */
 
 static int sockets[2];		/* what is sent waits between them */
@@ -31,7 +30,7 @@ void files_start(void)
 	if (socketpair(AF_UNIX, SOCK_STREAM, 0, pair))
 		_exit(72);
 	for (int i = 0; i < 2; i++) {
-		sockets[i] = fcntl(pair[i], F_DUPFD_CLOEXEC, OURS);
+		sockets[i] = fcntl(pair[i], F_DUPFD_CLOEXEC, FIRST_OWN_FD);
 		close(pair[i]);
 	}
 }
@@ -60,7 +59,7 @@ void files_end(void)
 {
 	while (receive() != -EAGAIN)
 		;
-	close_range(3, OURS - 1, 0);
+	close_range(3, FIRST_OWN_FD - 1, 0);
 }
 
 long run_open(struct runner *r, const uint64_t *v, const struct call *c)
@@ -304,7 +303,7 @@ long run_fcntl(struct runner *r, const uint64_t *v, const struct call *c)
 	if (v[1] == F_SETFL)
 		value |= O_NONBLOCK;
 	if (v[1] == F_DUPFD || v[1] == F_DUPFD_CLOEXEC)
-		value %= OURS;
+		value %= FIRST_OWN_FD;
 	return result(fcntl((int)v[0], (int)v[1], value));
 }
 

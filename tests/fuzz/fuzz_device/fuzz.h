@@ -127,6 +127,7 @@ struct form {
 	struct arg args[MAX_ARGS + 1];
 };
 
+#define FIRST_OWN_FD	500		/* below are the programs' */
 #define FRESH_AT	(40 * MIB)	/* in a runner's areas: where run_fresh() looks */
 #define SKIPPED		LONG_MIN	/* it would have hurt the fuzzer itself */
 

@@ -39,7 +39,7 @@ struct kcov *kcov_open(unsigned int id)
 	if (k->words == MAP_FAILED)
 		return NULL;
 	/* Out of the way of what programs open and close. */
-	k->fd = fcntl(fd, F_DUPFD_CLOEXEC, 500);
+	k->fd = fcntl(fd, F_DUPFD_CLOEXEC, FIRST_OWN_FD);
 	close(fd);
 	kcovs[id] = k;
 	return k;

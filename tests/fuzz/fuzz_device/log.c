@@ -24,7 +24,7 @@ void log_open(void)
 		return;
 	lseek(fd, 0, SEEK_END);
 	/* Out of the way of what programs open and close. */
-	kmsg = fcntl(fd, F_DUPFD_CLOEXEC, 500);
+	kmsg = fcntl(fd, F_DUPFD_CLOEXEC, FIRST_OWN_FD);
 	close(fd);
 }
 

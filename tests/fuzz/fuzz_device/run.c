@@ -260,7 +260,7 @@ static uint64_t safe_fd(uint64_t fd)
 {
 	int n = (int)fd;
 
-	return (n >= 3 && n < 500) || n < 0 || n > 100000 ? (uint64_t)n : UINT64_MAX;
+	return (n >= 3 && n < FIRST_OWN_FD) || n < 0 || n > 100000 ? (uint64_t)n : UINT64_MAX;
 }
 
 
@@ -332,7 +332,7 @@ static void runner_start(struct runner *r, unsigned int id, bool failing)
 
 	run_on(id);
 	r->id = id;
-	r->fail_nth = fd < 0 ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, 500);
+	r->fail_nth = fd < 0 ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, FIRST_OWN_FD);
 	if (fd >= 0)
 		close(fd);
 	r->kcov = kcov_open(id);

@@ -68,6 +68,21 @@ static inline int set_attribute(const char *kind, const char *name, const char *
 	return write_text(path, value);
 }
 
+/*
+ * The kernel itself writes to the memory of a thread that it interrupted, where libc
+ * has registered some (rseq). After fork() that may need a page; where its allocation
+ * is the n-th, the thread gets SIGSEGV. So begin again, without.
+ */
+__attribute__((constructor))
+static void without_rseq(int argc, char **argv)
+{
+	(void)argc;
+	if (getenv("GLIBC_TUNABLES"))
+		return;
+	setenv("GLIBC_TUNABLES", "glibc.pthread.rseq=0", 1);
+	execv("/proc/self/exe", argv);
+}
+
 static const char *const inject_kinds[] = {
 	"failslab", "fail_page_alloc", "fail_usercopy",
 };

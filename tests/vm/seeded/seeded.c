@@ -232,10 +232,8 @@ static DECLARE_WORK(work_behind, nothing);
 
 static void workqueue_stuck(void)
 {
-	struct workqueue_struct *queue = alloc_workqueue("seeded", 0, 0);
-
-	queue_work_on(0, queue, &work_spin);
-	queue_work_on(0, queue, &work_behind);
+	schedule_work_on(0, &work_spin);
+	schedule_work_on(0, &work_behind);
 	flush_work(&work_behind);
 }
 

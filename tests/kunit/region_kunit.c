@@ -22,7 +22,7 @@ static void is_contiguous_and_ours(void)
 		bad += page_zonenum(page) == ZONE_MOVABLE;
 		bad += is_zone_device_page(page);
 		bad += page_count(page) != 1;
-		bad += page_mapped(page);
+		bad += folio_mapped(page_folio(page));
 	}
 	expect_eq(bad, 0);
 }

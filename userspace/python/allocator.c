@@ -45,21 +45,11 @@ static int init_with(struct region *region, PyObject *total_arg, PyObject *least
 
 static int allocator_init(PyObject *self, PyObject *args, PyObject *kwargs)
 {
-	PyObject *total = NULL, *least = NULL, *rest;
-	int err = -1;
+	static const struct initializer how = {
+		"BuddyAllocator", { "total_size", "min_block_size" }, 2, init_with,
+	};
 
-	if (!PyArg_UnpackTuple(args, "BuddyAllocator", 0, 2, &total, &least))
-		return -1;
-	Py_XINCREF(total);
-	Py_XINCREF(least);
-	rest = kwargs ? PyDict_Copy(kwargs) : PyDict_New();
-	if (rest && !take_keyword(rest, "total_size", &total) &&
-	    !take_keyword(rest, "min_block_size", &least))
-		err = init_with((struct region *)self, total, least, rest);
-	Py_XDECREF(rest);
-	Py_XDECREF(total);
-	Py_XDECREF(least);
-	return err;
+	return region_init_as(self, args, kwargs, &how);
 }
 
 /* (handle, address), or NULL with the block given back. */

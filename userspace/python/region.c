@@ -187,22 +187,33 @@ static int init_with(struct region *region, PyObject *size_arg, PyObject *granul
 	return region_open(region, size, granule, rest);
 }
 
-static int region_init(PyObject *self, PyObject *args, PyObject *kwargs)
+int region_init_as(PyObject *self, PyObject *args, PyObject *kwargs,
+		   const struct initializer *how)
 {
-	PyObject *size = NULL, *granule = NULL, *rest;
+	PyObject *first = NULL, *second = NULL, *rest;
 	int err = -1;
 
-	if (!PyArg_UnpackTuple(args, "Region", 0, 1, &size))
+	if (!PyArg_UnpackTuple(args, how->type, 0, how->places, &first, &second))
 		return -1;
-	Py_XINCREF(size);
+	Py_XINCREF(first);
+	Py_XINCREF(second);
 	rest = kwargs ? PyDict_Copy(kwargs) : PyDict_New();
-	if (rest && !take_keyword(rest, "size", &size) &&
-	    !take_keyword(rest, "granule", &granule))
-		err = init_with((struct region *)self, size, granule, rest);
+	if (rest && !take_keyword(rest, how->names[0], &first) &&
+	    !take_keyword(rest, how->names[1], &second))
+		err = how->init((struct region *)self, first, second, rest);
 	Py_XDECREF(rest);
-	Py_XDECREF(size);
-	Py_XDECREF(granule);
+	Py_XDECREF(first);
+	Py_XDECREF(second);
 	return err;
+}
+
+static int region_init(PyObject *self, PyObject *args, PyObject *kwargs)
+{
+	static const struct initializer how = {
+		"Region", { "size", "granule" }, 1, init_with,
+	};
+
+	return region_init_as(self, args, kwargs, &how);
 }
 
 /*

@@ -108,7 +108,20 @@ struct array {
 	{ "__weaklistoffset__", T_PYSSIZET, offsetof(type, weak), READONLY, NULL }
 #define WITH_KEYWORDS(function) ((PyCFunction)(void (*)(void))(function))
 
-/* region.c */
+/*
+ * region.c. An __init__ has two arguments of its own, both of which may be keywords, and
+ * the first @places of which need none; @init gets them, NULL where one is not given, and
+ * the other keywords.
+ */
+struct initializer {
+	const char *type;
+	const char *names[2];
+	Py_ssize_t places;
+	int (*init)(struct region *region, PyObject *first, PyObject *second, PyObject *rest);
+};
+
+int region_init_as(PyObject *self, PyObject *args, PyObject *kwargs,
+		   const struct initializer *how);
 int region_add(PyObject *module);
 int region_open(struct region *region, uint64_t size, uint64_t granule,
 		PyObject *kwargs);

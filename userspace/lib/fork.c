@@ -9,40 +9,19 @@
  * is foreign: what it holds can be used, and nothing be allocated or freed, as with
  * blocks. A pool with BUDDY_POOL_FORK_COPY is to the child what malloc() is: a copy.
  * The child copies what is in use to private memory at the same addresses, while the
- * parent's forking thread waits at a gate. Then the child lets go of the parent's
- * device, and opens its own when it needs more.
+ * parent's forking thread waits at a gate (gate.c). Then the child lets go of the
+ * parent's device, and opens its own when it needs more.
  *
  * A signal handler may fork while its thread is in the library, and has locks already.
  * Nothing is locked then: the child gets a copy of all that is mapped, and its pools
  * are as foreign.
- *
- * The gate is a page that both share. No descriptor, which a process may have none of,
- * and which other children inherit. The child locks it, says that it has, copies, and
- * unlocks it; if it dies the kernel does. So the parent waits for as long as there is
- * a child that copies, whatever becomes of it, and whoever reaps it. Only one that was
- * killed before its first steps costs GATE_WAIT_NS, and a fork() that failed a tenth of
- * that, if there are other children.
  */
 #define _GNU_SOURCE
 #include <errno.h>
-#include <linux/futex.h>
 #include <stdlib.h>
-#include <string.h>
-#include <sys/mman.h>
-#include <sys/syscall.h>
-#include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "pool.h"
-
-#define GATE_STEP_NS	100000000ll
-#define GATE_WAIT_NS	10000000000ll
-
-struct gate {
-	pthread_mutex_t copying;	/* robust; the child has it */
-	uint32_t locked;		/* 1: it has */
-};
 
 pthread_mutex_t buddy_registry = PTHREAD_MUTEX_INITIALIZER;
 _Thread_local unsigned int buddy_locks;
@@ -52,7 +31,7 @@ static uint64_t last_id;		/* registry */
 static int cancel;			/* registry: of the thread that forks */
 static struct gate *gate;		/* registry; NULL until a pool needs it */
 static pid_t gate_owner;		/* registry: 0 where @gate is another's */
-static bool gate_open;			/* registry: the child has to copy */
+static bool gate_armed;			/* registry: the child has to copy */
 static int errno_before;		/* registry: fork() */
 static _Thread_local struct {
 	struct gate *gate;
@@ -61,95 +40,18 @@ static _Thread_local struct {
 } inside __attribute__((tls_model("initial-exec")));	/* see prepare_inside() */
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
-static struct gate *gate_map(void)
-{
-	struct gate *new = mmap(NULL, sizeof(*new), PROT_READ | PROT_WRITE,
-				MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	pthread_mutexattr_t attr;
-
-	if (new == MAP_FAILED)
-		return NULL;
-	pthread_mutexattr_init(&attr);
-	pthread_mutexattr_setpshared(&attr, PTHREAD_PROCESS_SHARED);
-	pthread_mutexattr_setrobust(&attr, PTHREAD_MUTEX_ROBUST);
-	pthread_mutex_init(&new->copying, &attr);
-	pthread_mutexattr_destroy(&attr);
-	return new;
-}
-
 /* A new gate. Where there is no memory the old one stays. */
-static int gate_create(void)
+static int gate_renew(void)
 {
-	struct gate *new = gate_map();
+	struct gate *new = buddy_gate_create();
 
 	if (!new)
 		return -ENOMEM;
 	if (gate)
-		munmap(gate, sizeof(*gate));
+		buddy_gate_destroy(gate);
 	gate = new;
 	gate_owner = getpid();
 	return 0;
-}
-
-static void gate_futex(struct gate *g, int op, uint32_t value)
-{
-	const struct timespec wait = { 0, GATE_STEP_NS };
-
-	syscall(SYS_futex, &g->locked, op, value,
-		op == FUTEX_WAIT ? &wait : NULL, NULL, 0);
-}
-
-static long long now_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return now.tv_sec * 1000000000ll + now.tv_nsec;
-}
-
-static bool no_children(void)
-{
-	siginfo_t info;
-
-	return waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT | __WALL) &&
-	       errno == ECHILD;
-}
-
-/*
- * In the parent: waits until the child has copied, or is dead. @failed: fork() may
- * have made none; the handlers of others can have left that errno, too. Return: false
- * where there was none; should it come yet, it finds this gate.
- */
-static bool gate_wait(struct gate *g, bool failed)
-{
-	long long left = failed ? GATE_WAIT_NS / 10 : GATE_WAIT_NS, took;
-
-	while (left > 0 && !__atomic_load_n(&g->locked, __ATOMIC_ACQUIRE) &&
-	       !(failed && no_children())) {
-		took = now_ns();
-		gate_futex(g, FUTEX_WAIT, 0);
-		/* signals cut it short; one that was long stopped the child, too */
-		took = now_ns() - took;
-		left -= took < GATE_STEP_NS ? took : GATE_STEP_NS;
-	}
-	if (!__atomic_load_n(&g->locked, __ATOMIC_ACQUIRE))
-		return false;
-	if (pthread_mutex_lock(&g->copying) == EOWNERDEAD)
-		pthread_mutex_consistent(&g->copying);
-	pthread_mutex_unlock(&g->copying);
-	return true;
-}
-
-static void gate_enter(struct gate *g)
-{
-	pthread_mutex_lock(&g->copying);
-	__atomic_store_n(&g->locked, 1, __ATOMIC_RELEASE);
-	gate_futex(g, FUTEX_WAKE, 1);
-}
-
-static void gate_leave(struct gate *g)
-{
-	pthread_mutex_unlock(&g->copying);
 }
 
 static bool anything_to_copy(void)
@@ -167,7 +69,7 @@ static bool anything_to_copy(void)
 static void prepare_inside(void)
 {
 	inside.cancel = buddy_cancel_off();
-	inside.gate = gate_map();
+	inside.gate = buddy_gate_create();
 	inside.forks = true;
 	inside.errno_before = errno;
 	errno = 0;
@@ -178,8 +80,8 @@ static void parent_inside(void)
 	int err = errno;
 
 	if (inside.gate) {
-		gate_wait(inside.gate, err);
-		munmap(inside.gate, sizeof(*inside.gate));
+		buddy_gate_wait(inside.gate, err);
+		buddy_gate_destroy(inside.gate);
 	}
 	inside.forks = false;
 	buddy_cancel_restore(inside.cancel);
@@ -199,13 +101,13 @@ static void prepare(void)
 	cancel = state;
 	for (struct buddy_pool *pool = pools; pool; pool = pool->next)
 		buddy_lock(&pool->lock);
-	gate_open = anything_to_copy();
-	if (!gate_open)
+	gate_armed = anything_to_copy();
+	if (!gate_armed)
 		return;
 	/* that of a parent, also where no handler of ours has seen the child made */
 	if (gate_owner != getpid())
-		gate_create();
-	gate->locked = 0;
+		gate_renew();
+	buddy_gate_arm(gate);
 	/* fork() sets it only where it fails */
 	errno_before = errno;
 	errno = 0;
@@ -220,9 +122,9 @@ static void in_parent(void)
 		return;
 	}
 	state = cancel;
-	if (gate_open && !gate_wait(gate, err))
-		gate_create();
-	if (gate_open && !err)
+	if (gate_armed && !buddy_gate_wait(gate, err))
+		gate_renew();
+	if (gate_armed && !err)
 		err = errno_before;
 	for (struct buddy_pool *pool = pools; pool; pool = pool->next)
 		buddy_unlock(&pool->lock);
@@ -286,7 +188,7 @@ static void child_of_pool(struct buddy_pool *pool)
 static void child_inside(void)
 {
 	if (inside.gate)
-		gate_enter(inside.gate);
+		buddy_gate_enter(inside.gate);
 	for (struct buddy_pool *pool = pools; pool; pool = pool->next) {
 		if (pool->flags & BUDDY_POOL_FORK_COPY && !pool->foreign) {
 			buddy_dev_leave(pool->dev);
@@ -299,7 +201,7 @@ static void child_inside(void)
 	}
 	buddy_heaps_forget();
 	if (inside.gate)
-		gate_leave(inside.gate);
+		buddy_gate_leave(inside.gate);
 	gate_owner = 0;
 	inside.forks = false;
 	pthread_mutex_init(&buddy_registry, NULL);
@@ -309,18 +211,18 @@ static void child_inside(void)
 
 static void in_child(void)
 {
-	int err = gate_open ? errno_before : errno;
+	int err = gate_armed ? errno_before : errno;
 
 	if (inside.forks) {
 		child_inside();
 		return;
 	}
-	if (gate_open)
-		gate_enter(gate);
+	if (gate_armed)
+		buddy_gate_enter(gate);
 	for (struct buddy_pool *pool = pools; pool; pool = pool->next)
 		child_of_pool(pool);
-	if (gate_open)
-		gate_leave(gate);
+	if (gate_armed)
+		buddy_gate_leave(gate);
 	gate_owner = 0;
 	buddy_locks = 0;
 	pthread_mutex_init(&buddy_registry, NULL);
@@ -348,7 +250,7 @@ int buddy_registry_add(struct buddy_pool *pool)
 {
 	buddy_registry_init();
 	buddy_lock(&buddy_registry);
-	if (pool->flags & BUDDY_POOL_FORK_COPY && !gate && gate_create()) {
+	if (pool->flags & BUDDY_POOL_FORK_COPY && !gate && gate_renew()) {
 		buddy_unlock(&buddy_registry);
 		return -ENOMEM;
 	}

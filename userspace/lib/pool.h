@@ -282,6 +282,14 @@ int buddy_span_copy(struct maps *maps, struct buddy_pool *pool, struct span *spa
 		    uint32_t slot);
 int buddy_arena_copy(struct buddy_pool *pool);
 
+/* gate.c */
+struct gate *buddy_gate_create(void);
+void buddy_gate_destroy(struct gate *gate);
+void buddy_gate_arm(struct gate *gate);
+bool buddy_gate_wait(struct gate *gate, bool failed);
+void buddy_gate_enter(struct gate *gate);
+void buddy_gate_leave(struct gate *gate);
+
 /* fork.c */
 extern pthread_mutex_t buddy_registry __attribute__((visibility("hidden")));
 void buddy_registry_init(void);

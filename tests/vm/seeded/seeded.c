@@ -217,12 +217,15 @@ static void hang(void)
 	schedule_timeout(5 * HZ);
 }
 
+/* A work that only takes long would make room for the next one at a tick. */
 static void spin(struct work_struct *work)
 {
 	unsigned long end = jiffies + 4 * HZ;
 
+	preempt_disable();
 	while (time_before(jiffies, end))
 		cpu_relax();
+	preempt_enable();
 }
 
 static void nothing(struct work_struct *work) { }

@@ -331,7 +331,7 @@ static inline void sweep(const struct op *op)
 	 * The number of allocations varies by one or two (a cache that takes new pages), so
 	 * that a pass may step over one: several, but of what is slow.
 	 */
-	for (int pass = 0; pass < PASSES && now() - began < 4; pass++) {
+	for (int pass = 0; pass < PASSES && now() - began < 2; pass++) {
 		for (n = 1; n < NTH_MAX && !problems && sweep_once(n, &refused); n++)
 			tried++;
 		must(n < NTH_MAX && (n > 1 || !op->may[0]));

@@ -46,6 +46,8 @@ static void explore(const struct world *from, int depth)
 	const char *why;
 
 	sequences++;
+	if (depth == 3)
+		tap_yield();
 	if (depth == 6 || tap_failures)
 		return;
 	for (u32 size = 1; size <= 16; size++) {

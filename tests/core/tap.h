@@ -32,6 +32,7 @@ static struct kunit *tap_test;	/* the one that runs */
 	} while (0)
 #define printf(...)	kunit_info(tap_test, __VA_ARGS__)
 #define tap_failures	(tap_test->status == KUNIT_FAILURE)
+#define tap_yield()	cond_resched()	/* for what takes seconds */
 
 static inline void tap_run_one(struct kunit *test)
 {
@@ -57,6 +58,8 @@ static inline void tap_name(const struct tap_case *one, char *name)
 #else /* !__KERNEL__ */
 
 #include <stdio.h>
+
+#define tap_yield()	((void)0)
 
 static int tap_failures;
 static const char *tap_skip;

@@ -367,13 +367,7 @@ static void check_zero(uint64_t *p, uint64_t length)
 /* A node of its own, by a number that no program has, and no other thread closes. */
 static int open_apart(void)
 {
-	int fd = open("/dev/buddy", O_RDWR | O_CLOEXEC), apart;
-
-	if (fd < 0)
-		return fd;
-	apart = fcntl(fd, F_DUPFD_CLOEXEC, FIRST_OWN_FD);
-	close(fd);
-	return apart;
+	return own_fd(open("/dev/buddy", O_RDWR | O_CLOEXEC));
 }
 
 /*

@@ -23,16 +23,25 @@ static int sockets[2];		/* what is sent waits between them */
 static pid_t children[CHILDREN];
 static atomic_uint nr_children;
 
+int own_fd(int fd)
+{
+	int own;
+
+	if (fd < 0)
+		return fd;
+	own = fcntl(fd, F_DUPFD_CLOEXEC, FIRST_OWN_FD);
+	close(fd);
+	return own;
+}
+
 void files_start(void)
 {
 	int pair[2];
 
 	if (socketpair(AF_UNIX, SOCK_STREAM, 0, pair))
 		_exit(72);
-	for (int i = 0; i < 2; i++) {
-		sockets[i] = fcntl(pair[i], F_DUPFD_CLOEXEC, FIRST_OWN_FD);
-		close(pair[i]);
-	}
+	for (int i = 0; i < 2; i++)
+		sockets[i] = own_fd(pair[i]);
 }
 
 static long receive(void)

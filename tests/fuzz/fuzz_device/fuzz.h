@@ -216,6 +216,8 @@ run_fn run_open, run_reopen, run_dup, run_close, run_sync, run_fence, run_import
 	run_child, run_send, run_receive, run_read, run_write, run_pread, run_pwrite,
 	run_lseek, run_truncate, run_fallocate, run_poll, run_fsync, run_fcntl,
 	run_pipe, run_splice, run_tee, run_sendfile, run_limit;
+/* Moves @fd out of the way of what programs open and close. Negative where it was. */
+int own_fd(int fd);
 void files_start(void);
 void files_end(void);
 

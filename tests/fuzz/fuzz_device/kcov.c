@@ -38,9 +38,7 @@ struct kcov *kcov_open(unsigned int id)
 	k->words = mmap(NULL, WORDS * 8, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	if (k->words == MAP_FAILED)
 		return NULL;
-	/* Out of the way of what programs open and close. */
-	k->fd = fcntl(fd, F_DUPFD_CLOEXEC, FIRST_OWN_FD);
-	close(fd);
+	k->fd = own_fd(fd);
 	kcovs[id] = k;
 	return k;
 }

@@ -23,9 +23,7 @@ void log_open(void)
 	if (fd < 0)
 		return;
 	lseek(fd, 0, SEEK_END);
-	/* Out of the way of what programs open and close. */
-	kmsg = fcntl(fd, F_DUPFD_CLOEXEC, FIRST_OWN_FD);
-	close(fd);
+	kmsg = own_fd(fd);
 }
 
 void log_look(void)

@@ -332,9 +332,7 @@ static void runner_start(struct runner *r, unsigned int id, bool failing)
 
 	run_on(id);
 	r->id = id;
-	r->fail_nth = fd < 0 ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, FIRST_OWN_FD);
-	if (fd >= 0)
-		close(fd);
+	r->fail_nth = own_fd(fd);
 	r->kcov = kcov_open(id);
 	areas_create(r);
 }

@@ -1,73 +1,93 @@
 // SPDX-License-Identifier: MIT
 /*
- * device_bench.c - what ALLOC and FREE of /dev/buddy cost, by length.
+ * device_bench.c - instructions of ALLOC and FREE of /dev/buddy, by length, beside two
+ * empty system calls on the same device.
  *
  *   make bench-device [KERNEL=7.3]
  *
- * Medians over many pairs, lengths taken in turn, so that a noisy machine disturbs
- * all of them alike; only ratios within one run mean something. Blocks are not
- * touched; a touched one is zeroed in the background when it is freed.
+ * Medians of many pairs; lengths above the region are left out. Blocks are not touched: a touched one is zeroed by a worker
+ * after it is freed (map_bench.c counts that).
  */
 #include <stdio.h>
 
 #include "harness.h"
+#include "insns.h"
 
-#define PAIRS	2000
+#define PAIRS	401
 
 static const uint64_t lengths[] = {
 	4096, 65536, 2 * MIB, 2 * MIB + 4096, 64 * MIB, 1024 * MIB,
 };
-#define LENGTHS	(sizeof(lengths) / sizeof(lengths[0]))
 
-static double alloc_ns[LENGTHS][PAIRS], free_ns[LENGTHS][PAIRS];
+static uint64_t alloc_cost[PAIRS], free_cost[PAIRS], pair_cost[PAIRS];
 
-static int by_value(const void *a, const void *b)
+/* What reading the counter costs. */
+static uint64_t overhead(void)
 {
-	double x = *(const double *)a, y = *(const double *)b;
+	for (int i = 0; i < PAIRS; i++) {
+		uint64_t t = insns();
 
-	return x < y ? -1 : x > y;
+		pair_cost[i] = insns() - t;
+	}
+	return insns_median(pair_cost, PAIRS);
 }
 
-static double median(double *values)
+/* A command that the device does not have. */
+static uint64_t empty_calls(int fd, uint64_t reading)
 {
-	qsort(values, PAIRS, sizeof(*values), by_value);
-	return values[PAIRS / 2];
+	for (int i = 0; i < PAIRS; i++) {
+		struct buddy_alloc a = { .size = sizeof(a) };
+		uint64_t t = insns();
+
+		ioctl(fd, _IOWR(BUDDY_IOC_TYPE, 0xf0, struct buddy_alloc), &a);
+		ioctl(fd, _IOWR(BUDDY_IOC_TYPE, 0xf0, struct buddy_alloc), &a);
+		pair_cost[i] = insns() - t - reading;
+	}
+	return insns_median(pair_cost, PAIRS);
+}
+
+/* Return: whether the region has so much. */
+static bool count_pairs(int fd, uint64_t length, uint64_t reading)
+{
+	for (int i = 0; i < PAIRS; i++) {
+		struct buddy_alloc a;
+		uint64_t t = insns();
+
+		if (alloc_block(fd, length, &a))
+			return false;
+		alloc_cost[i] = insns() - t - reading;
+		t = insns();
+		free_block(fd, a.out_handle);
+		free_cost[i] = insns() - t - reading;
+		pair_cost[i] = alloc_cost[i] + free_cost[i];
+	}
+	return true;
 }
 
 int main(void)
 {
+	uint64_t reading, empty, first = 0;
 	int fd = device_open();
-	struct buddy_alloc a;
-	double first;
+	struct buddy_alloc kept;
 
 	/* a file that keeps a unit for its small blocks, as programs do */
-	if (alloc_block(fd, PAGE, &a))
+	if (alloc_block(fd, PAGE, &kept))
 		return 1;
-	for (int i = 0; i < PAIRS; i++) {
-		for (size_t l = 0; l < LENGTHS; l++) {
-			double t0 = now(), t1, t2;
+	reading = overhead();
+	empty = empty_calls(fd, reading);
+	printf("%12s %8s %8s %8s %18s\n", "bytes", "ALLOC", "FREE", "pair", "pair, 4096 = 1");
+	for (size_t l = 0; l < sizeof(lengths) / sizeof(lengths[0]); l++) {
+		uint64_t pair;
 
-			if (alloc_block(fd, lengths[l], &a)) {
-				fprintf(stderr, "no %llu bytes\n",
-					(unsigned long long)lengths[l]);
-				return 1;
-			}
-			t1 = now();
-			free_block(fd, a.out_handle);
-			t2 = now();
-			alloc_ns[l][i] = (t1 - t0) * 1e9;
-			free_ns[l][i] = (t2 - t1) * 1e9;
-		}
+		if (!count_pairs(fd, lengths[l], reading))
+			break;
+		pair = insns_median(pair_cost, PAIRS);
+		first = first ? first : pair;
+		printf("%12llu %8llu %8llu %8llu %18.2f\n", (unsigned long long)lengths[l],
+		       (unsigned long long)insns_median(alloc_cost, PAIRS),
+		       (unsigned long long)insns_median(free_cost, PAIRS),
+		       (unsigned long long)pair, (double)pair / (double)first);
 	}
-	printf("%12s %10s %10s %22s\n", "bytes", "ALLOC ns", "FREE ns",
-	       "ALLOC, 4096 bytes = 1");
-	first = median(alloc_ns[0]);
-	for (size_t l = 0; l < LENGTHS; l++) {
-		double ns = median(alloc_ns[l]);
-
-		printf("%12llu %10.0f %10.0f %22.2f\n",
-		       (unsigned long long)lengths[l], ns, median(free_ns[l]),
-		       ns / first);
-	}
+	printf("%12s %26llu\n", "two empty ioctls", (unsigned long long)empty);
 	return 0;
 }

@@ -17,8 +17,7 @@ static void put_cell(const struct picture *p, const struct picture_cell *cell,
 	const struct picture_owner *owner = cell->most ? picture_owner(p, cell->pid) : NULL;
 
 	if (color && owner)
-		printf("\033[38;5;16;48;5;%um%c\033[0m",
-		       picture_color(owner->hue, cell->length), picture_symbol(cell));
+		printf("\033[38;5;16;48;5;%um%c\033[0m", owner->color, picture_symbol(cell));
 	else
 		putchar(picture_symbol(cell));
 }
@@ -32,7 +31,7 @@ static void put_owners(const struct picture *p, bool color)
 
 		picture_process(o->pid, name);
 		if (color)
-			printf("\033[48;5;%um  \033[0m ", picture_color(o->hue, 2 << 20));
+			printf("\033[48;5;%um  \033[0m ", o->color);
 		printf("%7d %-15s %10s in %" PRIu64 " block%s, %s free to it\n", o->pid,
 		       name, ctl_bytes(o->used), o->blocks, o->blocks == 1 ? "" : "s",
 		       ctl_bytes(o->private_));
@@ -110,7 +109,7 @@ static uint32_t fill_of(const struct picture *p, const struct buddy_extent_entry
 
 	if (picture_state(e->state) != BUDDY_EXTENT_USED)
 		return fills[e->state];
-	return picture_rgb(picture_color(owner ? owner->hue : PICTURE_HUES - 1, e->length));
+	return owner ? picture_rgb(owner->color) : 0x949494;
 }
 
 /* An extent is a rectangle on each line that it has a part of. */
@@ -173,7 +172,7 @@ static void draw_owners(const struct picture *p, uint64_t y)
 		snprintf(text, sizeof(text), "%d %s: %s in %" PRIu64 " block%s", o->pid, name,
 			 ctl_bytes(o->used), o->blocks, o->blocks == 1 ? "" : "s");
 		printf("<rect x=\"%d\" y=\"%" PRIu64 "\" width=\"12\" height=\"12\" fill=\"#%06x\"/>\n",
-		       LEFT, y - 11, picture_rgb(picture_color(o->hue, 2 << 20)));
+		       LEFT, y - 11, picture_rgb(o->color));
 		draw_text(LEFT + TEXT, y, text, "");
 		y += TEXT;
 	}

@@ -23,11 +23,10 @@ const char *const picture_state_names[PICTURE_STATES] = {
 const char picture_legend[] =
 	". free  - free to one  # used  + in part  ~ returning  ! quarantined  x reserved";
 
-/* Of xterm's cube of 6 x 6 x 6 colors: light, middle, dark; distinct in each column. */
-static const uint8_t palette[PICTURE_HUES][SHADES] = {
-	{ 117, 75, 32 }, { 157, 77, 34 }, { 228, 220, 178 }, { 219, 170, 133 },
-	{ 123, 44, 30 }, { 216, 209, 166 }, { 189, 141, 98 }, { 250, 246, 242 },
-};
+/* Of xterm's cube of 6 x 6 x 6 colors: black is readable on each, and each on black. */
+static const uint8_t palette[] = { 32, 178, 133, 34, 203, 44, 141, 166, 107, 175, 67, 246 };
+
+#define COLORS	(sizeof(palette) / sizeof(palette[0]))
 
 int picture_extents(struct buddy_dev *dev,
 		    void (*each)(void *context, const struct buddy_extent_entry *e),
@@ -56,7 +55,6 @@ static void paint(struct picture *p, const struct buddy_extent_entry *e)
 		cell->bytes[picture_state(e->state)] += stop - at;
 		if (e->state == BUDDY_EXTENT_USED && stop - at > cell->most) {
 			cell->most = stop - at;
-			cell->length = e->length;
 			cell->pid = e->pid;
 		}
 		at = stop;
@@ -130,17 +128,17 @@ static int is_older(const void *a, const void *b)
  * By pid, so that a process keeps its color; the next one where two would share it, which
  * must not depend on who has more just now. @p->owners is in order of pids.
  */
-static void choose_hues(struct picture *p)
+static void choose_colors(struct picture *p)
 {
-	bool taken[PICTURE_HUES] = { false };
+	bool taken[COLORS] = { false };
 
 	for (int i = 0; i < p->owner_count; i++) {
-		unsigned int hue = (unsigned int)p->owners[i].pid % PICTURE_HUES;
+		size_t k = (size_t)(uint32_t)p->owners[i].pid % COLORS;
 
-		for (int k = 0; taken[hue] && k < PICTURE_HUES; k++)
-			hue = (hue + 1) % PICTURE_HUES;
-		taken[hue] = true;
-		p->owners[i].hue = hue;
+		for (size_t tries = 0; taken[k] && tries < COLORS; tries++)
+			k = (k + 1) % COLORS;
+		taken[k] = true;
+		p->owners[i].color = palette[k];
 	}
 }
 
@@ -168,7 +166,7 @@ int picture_read(struct buddy_dev *dev, uint64_t cells, struct picture *p)
 	if (!p->owner_count)
 		return 0;
 	qsort(p->owners, (size_t)p->owner_count, sizeof(*p->owners), is_older);
-	choose_hues(p);
+	choose_colors(p);
 	qsort(p->owners, (size_t)p->owner_count, sizeof(*p->owners), has_more);
 	return 0;
 }
@@ -200,14 +198,6 @@ const struct picture_owner *picture_owner(const struct picture *p, int32_t pid)
 		if (p->owners[i].pid == pid)
 			return &p->owners[i];
 	return NULL;
-}
-
-unsigned int picture_color(unsigned int hue, uint64_t length)
-{
-	enum picture_shade shade = length < 2 << 20 ? SHADE_SMALL :
-				   length < 64 << 20 ? SHADE_MIDDLE : SHADE_LARGE;
-
-	return palette[hue % PICTURE_HUES][shade];
 }
 
 uint32_t picture_rgb(unsigned int color)

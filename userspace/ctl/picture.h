@@ -11,21 +11,15 @@
 #include <buddy_mem.h>
 
 #define PICTURE_STATES	6	/* BUDDY_EXTENT_* */
-#define PICTURE_HUES	8
-
-/* A block's length: below 2 MiB, below 64 MiB, and more. */
-enum picture_shade { SHADE_SMALL, SHADE_MIDDLE, SHADE_LARGE, SHADES };
-
 struct picture_cell {
 	uint64_t bytes[PICTURE_STATES];
-	/* of the block that has most of the cell; 0 where none has */
-	uint64_t most, length;
-	int32_t pid;
+	uint64_t most;		/* bytes of the block that has most of the cell */
+	int32_t pid;		/* its owner */
 };
 
 struct picture_owner {
 	int32_t pid;		/* 0: not in our pid namespace, or nobody any more */
-	unsigned int hue;	/* below PICTURE_HUES */
+	unsigned int color;	/* one of the 256 of xterm */
 	uint64_t blocks, used, private_;
 };
 
@@ -64,10 +58,7 @@ extern const char picture_legend[];
 
 const struct picture_owner *picture_owner(const struct picture *p, int32_t pid);
 
-/* Color of an owner's block, as one of the 256 of xterm. */
-unsigned int picture_color(unsigned int hue, uint64_t length);
-
-/* The same as 0xrrggbb. */
+/* A color of xterm as 0xrrggbb. */
 uint32_t picture_rgb(unsigned int color);
 
 /* The name of a process, or "?"; 16 bytes at most, all printable. */

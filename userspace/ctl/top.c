@@ -131,9 +131,9 @@ static void draw_cell(const struct top *t, const struct picture_cell *cell, int 
 		picture_owner(&t->picture, cell->pid) : NULL;
 	int pair = 0;
 
-	/* pairs: 1 and on, as the hues and shades come */
+	/* pairs: 1 and on, as the colors come */
 	if (t->color && owner)
-		pair = 1 + (int)picture_color(owner->hue, cell->length) - 16;
+		pair = 1 + (int)owner->color - 16;
 	if (pair)
 		attron(COLOR_PAIR(pair));
 	mvaddch(line, column, (chtype)picture_symbol(cell));
@@ -185,7 +185,7 @@ static void draw_help(void)
 		if (keys[i].help)
 			put(line++, 4, "%s", keys[i].help);
 	put(++line, 0, "%s", picture_legend);
-	put(++line, 4, "A color is an owner; the darker, the larger the block.");
+	put(++line, 4, "A color is an owner.");
 }
 
 /* How many lines and columns the map has now. */

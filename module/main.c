@@ -7,13 +7,14 @@
 #include <linux/module.h>
 
 #include "buddy.h"
+#include "core/buddy_size.h"
 
 #define MAX_REGIONS	8
 
 static char *size[MAX_REGIONS] = { "256M" };
 static int nr_sizes = 1;
 module_param_array(size, charp, &nr_sizes, 0444);
-MODULE_PARM_DESC(size, "Bytes of each region, with K, M or G (default 256M); one device node each: /dev/buddy, /dev/buddy1, ...");
+MODULE_PARM_DESC(size, "Size of each region: 64M, 1.5G, 25% of all memory (default 256M); one device node each: /dev/buddy, /dev/buddy1, ...");
 
 static int node[MAX_REGIONS] = { [0 ... MAX_REGIONS - 1] = NUMA_NO_NODE };
 module_param_array(node, int, NULL, 0444);
@@ -57,10 +58,10 @@ static const struct file_operations buddy_fops = {
 
 static int parse_size(const char *text, unsigned long *bytes)
 {
-	char *end;
-	unsigned long long value = memparse(text, &end);
+	u64 value;
 
-	if (*end || end == text || !value || value > ULONG_MAX / 2)
+	if (buddy_size_parse(text, (u64)totalram_pages() << PAGE_SHIFT, &value) ||
+	    !value || value > ULONG_MAX / 2)
 		return -EINVAL;
 	*bytes = ALIGN(value, BUDDY_UNIT);
 	if (*bytes >> PAGE_SHIFT > BUDDY_CORE_MAX_GRANULES)
@@ -76,7 +77,7 @@ static int create_region(int index)
 
 	err = parse_size(size[index], &bytes);
 	if (err) {
-		pr_notice("size=%s: wanted 1 to %lluG bytes, with K, M or G\n",
+		pr_notice("size=%s: not a size of 1 byte to %lluG, such as 64M, 1.5G or 25%% (of all memory)\n",
 			  size[index],
 			  buddy_bytes(BUDDY_CORE_MAX_GRANULES) >> 30);
 		return err;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 /*
- * core_test.c - one case for each promise of buddy_core.h.
+ * core_test.c - one case for each promise of buddy_core.h, and the
+ * grammar of sizes.
  *
  * Also the run from which 100 % line and branch coverage of module/core is
  * demanded (tests/core/coverage).
@@ -12,6 +13,7 @@
 
 #include "buddy_core.h"
 #include "tap.h"
+#include "size_cases.h"
 
 static struct buddy_core core;
 static _Alignas(16) char mem[1 << 20];
@@ -564,6 +566,7 @@ static const struct tap_case core_cases[] = {
 	{ "counters", counters },
 	{ "fragmentation index of large trees", fragmentation_of_large_trees },
 	{ "summaries", summaries },
+	{ "sizes as text", sizes_as_text },
 	{ "check() sees damaged slots", damage_of_slots },
 	{ "check() sees damaged nodes", damage_of_nodes },
 	{ "check() sees damaged counts and summaries", damage_of_counts },

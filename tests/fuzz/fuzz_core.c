@@ -1,15 +1,19 @@
 // SPDX-License-Identifier: MIT
 /*
  * fuzz_core.c - libFuzzer target: the input is a tree size and a sequence of
- * operations, each checked against naive.h and buddy_core_check().
+ * operations, each checked against naive.h and buddy_core_check(). The same input is
+ * also the text of a size, checked against size_naive.h.
  *
  *   make fuzz-core [SECONDS=60]
  */
 #include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "buddy_core.h"
+#include "buddy_size.h"
 #include "naive.h"
+#include "size_naive.h"
 
 #define MUST(cond)	do { if (!(cond)) abort(); } while (0)
 
@@ -36,6 +40,21 @@ static bool is_held(const struct block *held, u32 nr, u32 offset, u32 size)
 	return false;
 }
 
+static void parse_size(const uint8_t *data, size_t len)
+{
+	static const u64 bases[] = { 0, 1000, 961ull << 20, BUDDY_SIZE_MAX_BASE };
+	char text[64] = { 0 };
+
+	memcpy(text, data, len < sizeof(text) ? len : sizeof(text) - 1);
+	for (u32 i = 0; i < sizeof(bases) / sizeof(bases[0]); i++) {
+		uint64_t got = 0, want = 0;
+		int wanted = naive_size(text, bases[i], &want);
+		int err = buddy_size_parse(text, bases[i], &got);
+
+		MUST(wanted == 1 || (err == wanted && (err || got == want)));
+	}
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
 	static _Alignas(16) char mem[8192];
@@ -44,6 +63,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	struct block held[NAIVE_MAX];
 	u32 nr = 0;
 
+	parse_size(data, len);
 	if (!len)
 		return 0;
 	naive.granules = 1 + data[0] % NAIVE_MAX;

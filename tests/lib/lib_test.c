@@ -79,7 +79,7 @@ static void file_limit(void)
 static void environment(void)
 {
 	static const char *const bad_sizes[] = {
-		"x", "-1", "1T", "1KM", "99999999999999999999G", "0", "K",
+		"x", "-1", "1P", "1KM", "99999999999999999999G", "0", "0%", "K",
 	};
 	struct buddy_dev *d;
 	struct buddy_info i;
@@ -89,6 +89,17 @@ static void environment(void)
 	expect_eq(buddy_dev_open(&d, BUDDY_BACKEND_DEFAULT, NULL, 0), 0);
 	expect_eq(buddy_dev_info(d, &i), 0);
 	expect_eq(i.out_region, 3 * MIB);
+	buddy_dev_close(d);
+	setenv("BUDDY_SIZE", "1.5MiB", 1);
+	expect_eq(buddy_dev_open(&d, BUDDY_BACKEND_DEFAULT, NULL, 0), 0);
+	expect_eq(buddy_dev_info(d, &i), 0);
+	expect_eq(i.out_region, 3 * MIB / 2);
+	buddy_dev_close(d);
+	setenv("BUDDY_SIZE", "50%", 1);
+	expect_eq(buddy_dev_open(&d, BUDDY_BACKEND_DEFAULT, NULL, 0), 0);
+	expect_eq(buddy_dev_info(d, &i), 0);
+	expect(i.out_region - (uint64_t)sysconf(_SC_PHYS_PAGES) / 2 *
+	       (uint64_t)sysconf(_SC_PAGESIZE) <= 2 * MIB);
 	buddy_dev_close(d);
 	for (size_t k = 0; k < sizeof(bad_sizes) / sizeof(bad_sizes[0]); k++) {
 		setenv("BUDDY_SIZE", bad_sizes[k], 1);

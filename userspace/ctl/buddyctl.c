@@ -118,7 +118,7 @@ static void usage(FILE *to)
 		fprintf(to, "  %-7s %s\n", commands[i].name, commands[i].help);
 	fputs("\noptions of all commands:\n", to);
 	usage_options(to, 0);
-	fputs("\nLengths are bytes, or with K, M, G, T.\n"
+	fputs("\nLengths are bytes, or 64K, 512M, 1.5G, 2T; of a block also 25%, of the region.\n"
 	      "\nexit status: 0; 1 the device refused, or something else went wrong;\n"
 	      "2 wrong usage; where a COMMAND is run, that of COMMAND\n", to);
 }
@@ -204,7 +204,7 @@ static int take_value(struct line *line, int option, const char *value)
 		return parse_color(value, &ctl->color) ? 0 :
 		       wrong("--color wants always, never or auto", value);
 	case 'a':
-		return ctl_parse_bytes(value, &ctl->align) ? 0 :
+		return ctl_parse_bytes(value, 0, &ctl->align) ? 0 :
 		       wrong("--align wants a length such as 2M", value);
 	case 'n':
 		ctl->seconds = strtod(value, &end);

@@ -52,8 +52,11 @@ int ctl_bench(const struct ctl *ctl);
 /* "1.5 MiB"; the text lives until the eighth next call. */
 const char *ctl_bytes(uint64_t bytes);
 
-/* "64M", "4096", "1.5G" as bytes; false where it is no length of 1 byte or more. */
-bool ctl_parse_bytes(const char *text, uint64_t *bytes);
+/*
+ * "64M", "4096", "1.5G", "25%" of @base (0: no percentages) as bytes, by the grammar
+ * of module/core/buddy_size.h. Return: false if it is no length of 1 byte or more.
+ */
+bool ctl_parse_bytes(const char *text, uint64_t base, uint64_t *bytes);
 
 /* Bytes of the UTF-8 character that @text begins with; 0 where that is none. */
 int ctl_utf8(const char *text);

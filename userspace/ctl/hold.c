@@ -33,7 +33,7 @@
 
 static int wrong_length(const char *text)
 {
-	fprintf(stderr, "buddyctl: no length: %s; as in 4096, 64K, 512M, 1.5G\n", text);
+	fprintf(stderr, "buddyctl: no length: %s; as in 4096, 64K, 512M, 1.5G, 25%%\n", text);
 	return CTL_SAID + 2;
 }
 
@@ -96,11 +96,14 @@ static void print_block(const struct ctl *ctl, const struct buddy_block *block, 
 /* A block of the length that the first operand is, printed. Return: as take(). */
 static int take_operand(const struct ctl *ctl, struct buddy_block **block)
 {
+	struct buddy_info info;
 	uint64_t length;
 	double seconds;
-	int err;
+	int err = buddy_dev_info(ctl->dev, &info);
 
-	if (!ctl_parse_bytes(ctl->operands[0], &length))
+	if (err)
+		return err;
+	if (!ctl_parse_bytes(ctl->operands[0], info.out_region, &length))
 		return wrong_length(ctl->operands[0]);
 	err = take(ctl, length, block, &seconds);
 	if (!err)

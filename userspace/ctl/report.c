@@ -6,14 +6,13 @@
  */
 #include <errno.h>
 #include <inttypes.h>
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 #include <time.h>
 
 #include "buddyctl.h"
+#include "core/buddy_size.h"
 
 enum unit { NUMBER, COUNTER, BYTES, PERMILLE };
 
@@ -43,33 +42,9 @@ const char *ctl_bytes(uint64_t bytes)
 	return text;
 }
 
-bool ctl_parse_bytes(const char *text, uint64_t *bytes)
+bool ctl_parse_bytes(const char *text, uint64_t base, uint64_t *bytes)
 {
-	static const char letters[] = "KMGT";
-	const char *letter;
-	char *end;
-	double value = strtod(text, &end), unit = 1;
-
-	/* digits and a point, and no more of what strtod() knows */
-	if (*text < '0' || *text > '9' || end != text + strspn(text, "0123456789."))
-		return false;
-	if (!*end && strchr(text, '.'))
-		return false;	/* a part of a byte */
-	if (*end) {
-		letter = strchr(letters, *end & ~0x20);
-		if (!letter || !*letter)
-			return false;
-		unit = ldexp(1, 10 * (int)(letter - letters + 1));
-		end++;
-		/* 4KiB is 4K, 4KB too: nobody sells contiguous memory by the 1000 */
-		if (!strcasecmp(end, "iB") || !strcasecmp(end, "B"))
-			end += strlen(end);
-	}
-	value *= unit;
-	if (*end || value < 1 || value >= ldexp(1, 63))
-		return false;
-	*bytes = (uint64_t)value;
-	return true;
+	return !buddy_size_parse(text, base, bytes) && *bytes;
 }
 
 int ctl_failed(const char *what, int error)

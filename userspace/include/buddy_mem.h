@@ -49,8 +49,8 @@ enum buddy_backend {
  * @dev: the device
  * @backend: which kind
  * @path: device node; NULL for $BUDDY_DEVICE or /dev/buddy
- * @size: bytes of the region of a process backend; 0 for $BUDDY_SIZE (bytes,
- *        with K, M or G) or 256 MiB
+ * @size: bytes of the region of a process backend; 0 for $BUDDY_SIZE (as
+ *        64M, 1.5G or 25% of the machine's memory) or 256 MiB
  *
  * AUTO takes the process backend only where the node does not exist: a node
  * that may not be opened is an error. buddy_dev_backend() tells what it took.

@@ -11,25 +11,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "core/buddy_size.h"
 #include "private.h"
 
 #define DEFAULT_SIZE	(256ull << 20)
-
-/* Bytes with K, M or G; 0 where it is none of these. */
-static uint64_t parse_size(const char *text)
-{
-	static const char units[] = "KkMmGg";
-	char *end;
-	unsigned long long value = strtoull(text, &end, 10);
-	const char *unit = *end ? strchr(units, *end) : NULL;
-
-	if (end == text || *text == '-' || (*end && (!unit || end[1])))
-		return 0;
-	for (int i = unit ? (int)(unit - units) / 2 : -1; i >= 0; i--)
-		if (__builtin_mul_overflow(value, 1024, &value))
-			return 0;
-	return value;
-}
 
 static int parse_backend(const char *text, enum buddy_backend *backend)
 {
@@ -59,15 +44,21 @@ static const char *env(const char *name, const char *otherwise)
 	return value && *value ? value : otherwise;
 }
 
+/* What 100 % of BUDDY_SIZE are. */
+static uint64_t memory_of_machine(void)
+{
+	long pages = sysconf(_SC_PHYS_PAGES);
+
+	return pages < 0 ? 0 : (uint64_t)pages * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
 static int open_process(struct buddy_dev **dev, uint64_t size)
 {
 	const char *text = env("BUDDY_SIZE", NULL);
 
-	if (!size && text) {
-		size = parse_size(text);
-		if (!size)
-			return -EINVAL;
-	}
+	if (!size && text &&
+	    (buddy_size_parse(text, memory_of_machine(), &size) || !size))
+		return -EINVAL;
 	return buddy_process_open(dev, size ? size : DEFAULT_SIZE);
 }
 

@@ -20,6 +20,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "core/buddy_size.h"
 #include "pool.h"
 #include "preload.h"
 
@@ -47,39 +48,26 @@ void preload_count(enum preload_count what, uint64_t n)
 	__atomic_fetch_add(&counts[what], n, __ATOMIC_RELAXED);
 }
 
-/* Bytes with K, M or G; @otherwise where there are none. @text may be NULL. */
-static uint64_t size_of(const char *text, uint64_t otherwise)
+/*
+ * @otherwise if @text, which may be NULL, is no size. @base is what a percentage is
+ * of, or 0.
+ */
+static uint64_t size_of(const char *text, uint64_t base, uint64_t otherwise)
 {
-	unsigned long long value;
-	uint32_t shift = 0;
-	char *end;
+	uint64_t bytes;
 
-	if (!text || *text < '0' || *text > '9')
-		return otherwise;
-	value = strtoull(text, &end, 10);
-	switch (*end) {
-	case 'G': case 'g':
-		shift += 10;
-		/* fall through */
-	case 'M': case 'm':
-		shift += 10;
-		/* fall through */
-	case 'K': case 'k':
-		shift += 10;
-		end++;
-	}
-	return *end || value > UINT64_MAX >> shift ? otherwise : value << shift;
+	return text && !buddy_size_parse(text, base, &bytes) ? bytes : otherwise;
 }
 
-static uint64_t env_size(const char *name)
+static uint64_t env_size(const char *name, uint64_t base)
 {
-	return size_of(getenv(name), 0);
+	return size_of(getenv(name), base, 0);
 }
 
 /* So large that most buffers fit, and so small that the pool has some of them. */
 static uint64_t chunk_for(uint64_t region, uint64_t limit)
 {
-	uint64_t chunk = env_size("BUDDY_PRELOAD_CHUNK");
+	uint64_t chunk = env_size("BUDDY_PRELOAD_CHUNK", 0);
 
 	if (!limit || limit > region)
 		limit = region;
@@ -110,11 +98,12 @@ static int create_pool(struct buddy_dev *dev, struct buddy_pool **pool)
 	struct buddy_pool_config config = {
 		.size = sizeof(config),
 		.flags = BUDDY_POOL_FORK_COPY,
-		.limit = env_size("BUDDY_PRELOAD_LIMIT"),
 	};
 	struct buddy_info info;
 	int err = buddy_dev_info(dev, &info);
 
+	if (!err)
+		config.limit = env_size("BUDDY_PRELOAD_LIMIT", info.out_region);
 	if (!err && !has_addresses(info.out_region, config.limit))
 		err = -ENOMEM;
 	if (!err) {
@@ -181,7 +170,7 @@ __attribute__((constructor))
 static void start(int argc, char **argv, char **environment)
 {
 	const char *wanted = find(environment, "BUDDY_PRELOAD_STATS");
-	uint64_t bytes = size_of(find(environment, "BUDDY_PRELOAD_THRESHOLD"),
+	uint64_t bytes = size_of(find(environment, "BUDDY_PRELOAD_THRESHOLD"), 0,
 				 THRESHOLD_DEFAULT);
 
 	(void)argc;

@@ -179,8 +179,15 @@ int buddy_dev_extents(struct buddy_dev *dev, uint64_t *start,
 		.entries = (uintptr_t)entries,
 		.count = count,
 	};
-	int err = dev->ops->call(dev, BUDDY_IOC_EXTENTS, &extents);
+	int err;
 
+	/*
+	 * A checker knows of an ioctl that it writes its struct, not that it writes the
+	 * array: without this valgrind calls what the kernel wrote uninitialised.
+	 */
+	for (uint32_t i = 0; i < count; i++)
+		entries[i] = (struct buddy_extent_entry){ 0 };
+	err = dev->ops->call(dev, BUDDY_IOC_EXTENTS, &extents);
 	if (err)
 		return err;
 	*start = extents.out_next;

@@ -3,6 +3,7 @@
 import ctypes
 import gc
 import hashlib
+import warnings
 
 import pytest
 
@@ -138,6 +139,53 @@ def test_no_array_is_there_before_its_shape(region, make):
     block.free()
 
 
+def texts_of_numpy():
+    """Every text that names a dtype in this NumPy, with each byte order or none."""
+    codes = set(np.typecodes["All"]) | {
+        kind + str(1 << size) for kind in "biufcV" for size in range(5)}
+    names = {key for key in np.sctypeDict if isinstance(key, str)} | {"float32", "bool"}
+    for text in sorted(names | codes | {order + text for order in "<>=|" for text in codes | names}):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            try:
+                yield text, np.dtype(text)
+            except TypeError:
+                yield text, None
+
+
+def test_the_texts_that_numpy_takes(region):
+    view, taken, wrong = region.alloc(64).view, set(), []
+    for text, dtype in texts_of_numpy():
+        try:
+            array = view(text)
+            same = dtype is not None and dtype.isnative and array.dtype == dtype.name
+        except TypeError as error:
+            array = None
+            same = dtype is None or dtype.name not in NAMES or \
+                (not dtype.isnative and "byte order" in str(error))
+        if not same:
+            wrong.append((text, dtype, array))
+        elif array:
+            taken.add(text)
+    assert not wrong
+    assert {"f4", "<f4", "=i8", "|u1", ">u1", "d", "?", "b1", "float", "int", "half"} <= taken
+
+
+@pytest.mark.parametrize("kind, name", [
+    (float, "float64"), (int, "int64"), (bool, "bool"), (complex, "complex128"),
+    (np.dtype(np.float32).str, "float32"), (np.dtype("f4"), "float32"), ("float32", "float32"),
+])
+def test_kinds_of_numbers_as_numpy_has_them(region, kind, name):
+    assert region.alloc(64).view(kind).dtype == name
+    assert region.alloc(64).numpy(kind).dtype == np.dtype(kind)
+
+
+def test_names_that_pytorch_gives_other_meanings(region):
+    with pytest.raises(TypeError):
+        region.alloc(64).view("torch.float")  # 4 bytes there, 8 in NumPy
+    assert region.alloc(64).view("torch.float32").dtype == "float32"
+
+
 def test_byte_swapped_numbers(region):
     block = region.alloc(64)
     for take in (block.view, block.numpy):
@@ -149,7 +197,8 @@ def test_byte_swapped_numbers(region):
     assert region.get_statistics()["views"] == 0
 
 
-@pytest.mark.parametrize("name", ["uint8\0junk", "torch.uint8\0", "uint8 ", "", "torch.", "\udcff"])
+@pytest.mark.parametrize("name", ["uint8\0junk", "torch.uint8\0", "uint8 ", "", "torch.", "\udcff", "<", "<<f4", "f3",
+                                  "<single", "f single", "V2", "<V1", "3f4", "f4,i4"])
 def test_names_of_no_dtype(region, name):
     with pytest.raises((TypeError, UnicodeEncodeError)):
         region.alloc(64).view(name)
@@ -327,6 +376,24 @@ def test_dlpack_refusals(region, keywords, error):
     with pytest.raises(error):
         block.__dlpack__(**keywords)
     block.free()
+
+
+def test_dlpack_of_negative_strides(region):
+    """To who asks for version 1.0: others may not know them."""
+    view = region.alloc(64).view("int32", (2, 3), strides=(12, -4), offset=8)
+    for version in (None, (0, 8)):
+        with pytest.raises(BufferError, match="negative strides"):
+            view.__dlpack__(max_version=version)
+    again = buddy_mem.from_dlpack(view)
+    assert again.strides == view.strides and again.address == view.address
+    if np.lib.NumpyVersion(np.__version__) >= "2.1.0":
+        assert np.from_dlpack(view).strides == view.strides
+    else:
+        with pytest.raises(BufferError):
+            np.from_dlpack(view)
+    assert np.asarray(view).strides == view.strides
+    single = region.alloc(64).view("int32", (1, 1), strides=(-8, -4))
+    assert buddy_mem.from_dlpack(single.__dlpack__()).shape == (1, 1)
 
 
 def test_dlpack_of_odd_strides(region):

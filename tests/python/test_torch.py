@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """PyTorchBuddyAllocator, and tensors of blocks, with whatever PyTorch there is."""
 import gc
+import multiprocessing
 import sys
 
 import pytest
@@ -190,6 +191,21 @@ def test_put_of_what_has_gaps(tensors, make):
     assert copy.is_contiguous() and torch.equal(copy, source.detach())
 
 
+@pytest.mark.parametrize("thing", [[1.0], 3, None, b"abc"], ids=str)
+def test_put_of_no_tensor(tensors, thing):
+    with pytest.raises(TypeError, match=f"{type(thing).__name__}.*as_tensor"):
+        tensors.put_tensor(thing)
+    assert used(tensors) == 0
+
+
+def test_put_of_an_ndarray(tensors):
+    np = pytest.importorskip("numpy")
+    with pytest.raises(TypeError, match="ndarray.*as_tensor"):
+        tensors.put_tensor(np.ones(4))
+    assert used(tensors) == 0
+    assert tensors.put_tensor(torch.as_tensor(np.ones(4)))[1].sum() == 4
+
+
 def test_put_that_fails_leaves_nothing(tensors):
     with pytest.raises((NotImplementedError, RuntimeError)):
         tensors.put_tensor(torch.empty(3, device="meta"))
@@ -248,6 +264,127 @@ def test_tensors_of_blocks(region, take):
     del tensor
     gc.collect()
     assert used(region) == 0
+
+
+def end_backwards(block):
+    return block.view("float32", (4,), strides=(-4,), offset=12)
+
+
+@pytest.mark.parametrize("make", [
+    end_backwards,
+    lambda block: block.view("int16", (2, 3), strides=(6, -2), offset=4),
+    lambda block: block.view("uint8", (2, 3), strides=(-3, 1), offset=3),
+    lambda block: buddy_mem.from_dlpack(end_backwards(block)),
+], ids=["one", "the last", "the first", "of another's"])
+def test_negative_strides(region, make):
+    """PyTorch ends the process if it gets any."""
+    block = region.alloc(64)
+    view = make(block)
+    with pytest.raises(BufferError, match="negative strides"):
+        torch.from_dlpack(view)
+    with pytest.raises(BufferError, match="negative strides"):
+        torch.utils.dlpack.from_dlpack(view.__dlpack__())
+    del view
+    block.free()
+
+
+def test_negative_strides_of_single_elements(region):
+    view = region.alloc(64).view("float32", (1, 3), strides=(-12, 4), offset=0)
+    tensor = torch.from_dlpack(view)
+    assert tensor.shape == (1, 3) and tensor.data_ptr() == view.address
+    assert tensor.is_contiguous()
+
+
+# PyTorch changes the shape of a tensor before it finds that it cannot resize its storage,
+# and checks no shape against a storage when it computes. The storage's length is exact,
+# and no attribute of tensor or storage makes PyTorch look first. If one of these tests
+# fails, a newer PyTorch does, and docs/python.md is to say which.
+TOO_LONG = {
+    "out": lambda tensor: torch.add(torch.ones(128), 1, out=tensor),
+    "resize_": lambda tensor: tensor.resize_(128),
+    "resize_as_": lambda tensor: tensor.resize_as_(torch.ones(128)),
+    "set_": lambda tensor: tensor.set_(storage_of(tensor), 0, (128,), (1,)),
+}
+
+
+def storage_of(tensor):
+    return tensor.untyped_storage() if hasattr(tensor, "untyped_storage") else tensor.storage()
+
+
+@pytest.fixture
+def neighbours(tensors):
+    pair = [tensors.allocate_tensor((64,))[1] for _ in range(2)]
+    for tensor, number in zip(pair, (1, 7)):
+        tensor.fill_(number)
+    return pair
+
+
+@pytest.mark.filterwarnings("ignore:An output with one or more")
+@pytest.mark.parametrize("grow", TOO_LONG.values(), ids=TOO_LONG)
+def test_a_tensor_that_cannot_grow(neighbours, grow):
+    a, b = neighbours
+    assert storage_of(a).nbytes() == 256
+    of_numpy = torch.from_numpy(pytest.importorskip("numpy").zeros(64, "f4"))
+    for tensor in (a, of_numpy):
+        with pytest.raises(RuntimeError, match="not resizable"):
+            grow(tensor)
+    assert a.shape == of_numpy.shape, "not as memory of NumPy"
+    assert storage_of(a).nbytes() == 256
+    if torch.__version__.startswith(("1.13.", "2.6.")):
+        assert a.shape == (128,)
+        assert a.sum() == 64 + 7 * 64, "it reads its neighbour"
+        a.zero_()
+        assert b[0] == 0, "it writes its neighbour"
+
+
+@pytest.mark.filterwarnings("ignore:An output with one or more")
+@pytest.mark.parametrize("grow", TOO_LONG.values(), ids=TOO_LONG)
+def test_a_view_as_out_leaves_the_tensor(neighbours, grow):
+    a, b = neighbours
+    with pytest.raises(RuntimeError, match="not resizable"):
+        grow(a[:])
+    assert a.shape == (64,) and a.sum() == 64
+    torch.add(torch.ones(64), 1, out=a[:])
+    assert a.sum() == 128
+    a.zero_()
+    assert b.sum() == 7 * 64
+
+
+def test_a_storage_that_cannot_grow(neighbours):
+    a, b = neighbours
+    with pytest.raises(RuntimeError, match="not resizable"):
+        storage_of(a).resize_(512)
+    assert a.shape == (64,) and a.sum() == 64 and b.sum() == 7 * 64
+
+
+@pytest.mark.parametrize("make", [
+    lambda: torch.multiprocessing.get_context("fork").Queue(),
+    lambda: multiprocessing.get_context("fork").Queue(),
+], ids=["torch's queue", "Python's queue"])
+def test_a_queue_takes_a_tensor_out_of_its_block(tensors, make):
+    """PyTorch moves the storage to its own shared memory, for all who have it."""
+    handle, tensor = tensors.allocate_tensor((64,))
+    block = tensors.block(handle)
+    tensor.fill_(3)
+    part = tensor[:4]
+    queue = make()
+    queue.put(tensor)
+    other = queue.get(timeout=60)
+    assert tensor.is_shared() and other.tolist() == tensor.tolist() == [3] * 64
+    inside = range(block.address, block.address + block.capacity)
+    assert tensor.data_ptr() not in inside and part.data_ptr() not in inside
+    assert tensors.get_statistics()["views"] == 0 and tensors.is_valid_handle(handle)
+    other.fill_(5)
+    assert part.tolist() == [5] * 4
+    assert torch.frombuffer(block, dtype=torch.float32).tolist() == [3] * 64
+    assert tensors.deallocate(handle) is True
+
+
+def test_share_memory_takes_a_tensor_out_of_its_block(tensors):
+    handle, tensor = tensors.allocate_tensor((64,))
+    tensor.fill_(3).share_memory_()
+    assert tensor.data_ptr() != tensors.block(handle).address and tensor.sum() == 192
+    assert tensors.deallocate(handle) is True
 
 
 # Of the others PyTorch says itself that it has no DLPack of them, or says another name.

@@ -65,10 +65,35 @@ static void capsule_end(PyObject *capsule)
 		export_end(PyCapsule_GetPointer(capsule, name));
 }
 
-static int fill_tensor(struct array *array, struct dl_tensor *tensor, int64_t *numbers)
+/*
+ * PyTorch 1.13 ends the process in std::terminate() if a stride is negative, and asks for no
+ * version. So only a consumer that asks for version 1.0, as NumPy 2 does, gets such strides.
+ * The stride of a single element has no meaning.
+ */
+static int stride_from(struct array *array, int i, bool versioned, int64_t *stride)
 {
 	int size = array->dtype->bits / 8;
 
+	if (array->strides[i] % size) {
+		PyErr_SetString(PyExc_BufferError,
+				"strides are no multiples of the element's size");
+		return -1;
+	}
+	*stride = array->strides[i] / size;
+	if (*stride >= 0 || versioned)
+		return 0;
+	if (array->shape[i] > 1) {
+		PyErr_SetString(PyExc_BufferError,
+				"negative strides, which not every consumer supports: use np.asarray(), or copy");
+		return -1;
+	}
+	*stride = 1;
+	return 0;
+}
+
+static int fill_tensor(struct array *array, struct dl_tensor *tensor, int64_t *numbers,
+		       bool versioned)
+{
 	*tensor = (struct dl_tensor){
 		.data = array->data,
 		.device = { DL_CPU, 0 },
@@ -78,13 +103,9 @@ static int fill_tensor(struct array *array, struct dl_tensor *tensor, int64_t *n
 		.strides = numbers + array->ndim,
 	};
 	for (int i = 0; i < array->ndim; i++) {
-		if (array->strides[i] % size) {
-			PyErr_SetString(PyExc_BufferError,
-					"strides are no multiples of the element's size");
-			return -1;
-		}
 		tensor->shape[i] = array->shape[i];
-		tensor->strides[i] = array->strides[i] / size;
+		if (stride_from(array, i, versioned, &tensor->strides[i]))
+			return -1;
 	}
 	return 0;
 }
@@ -98,7 +119,7 @@ static PyObject *export_new(struct array *array, bool versioned)
 	if (!export)
 		return PyErr_NoMemory();
 	if (fill_tensor(array, versioned ? &export->versioned.tensor :
-					   &export->legacy.tensor, export->numbers)) {
+					   &export->legacy.tensor, export->numbers, versioned)) {
 		free(export);
 		return NULL;
 	}

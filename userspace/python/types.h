@@ -69,6 +69,7 @@ struct dtype {
 	const char *format;	/* of the buffer protocol; NULL: it has none */
 	const char *typestr;	/* of __array_interface__ */
 	uint8_t code, bits;	/* of DLPack */
+	const char *names;	/* other names, with a blank between two */
 };
 
 /* What an array does when it ends. */

@@ -114,6 +114,10 @@ class PyTorchBuddyAllocator(BuddyAllocator):
 
         The tensor is not cleared. strides are in elements, as PyTorch has them. The
         block lives as long as the tensor and what shares its storage.
+
+        PyTorch cannot resize the tensor, but it changes the shape before it says so:
+        after a RuntimeError of resize_() or out= drop the tensor. out=tensor[:] does
+        not change it.
         """
         torch = self._need_torch()
         shape = _shape_of(shape)
@@ -146,6 +150,12 @@ class PyTorchBuddyAllocator(BuddyAllocator):
     def put_tensor(self, tensor: Tensor) -> tuple[int, Tensor] | None:
         """(handle, copy): a tensor with the same numbers, shape, and, where these leave
         no gaps, strides; None where there is no room."""
+        torch = self._need_torch()
+        if not isinstance(tensor, torch.Tensor):
+            raise TypeError(
+                f"put_tensor() takes a torch.Tensor, not {type(tensor).__name__}: "
+                "make one with torch.as_tensor()"
+            )
         dense = _leaves_no_gaps(tensor)
         strides = tensor.stride() if dense else None
         allocated = self.allocate_tensor(tensor.shape, tensor.dtype, strides=strides)

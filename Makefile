@@ -20,19 +20,20 @@ include tests/Makefile.inc
 help:
 	@echo 'make run        from a fresh machine to text out of /dev/buddy, in a VM'
 	@echo 'make test       every test; the last line is N passed, N failed, N skipped'
-	@echo 'make test-core  the quick ones on this machine (seconds)'
-	@echo 'make test-vm    the ones that need the module, in a VM'
-	@echo 'make test-debug on a kernel with checkers, built once (10 min)'
+	@echo 'make test-core  the tests of this machine: tree, library, pool, command, Python'
+	@echo 'make test-vm    the tests that need the module, in a VM'
+	@echo 'make test-debug  on a kernel with checkers, which is built once'
 	@echo 'make test-static  what the kernel tree has to check sources with'
 	@echo 'make test-all   every test, on ten kernels; builds three more with checkers'
-	@echo 'make bench-core instructions per operation of the tree, with ceilings'
+	@echo 'make bench-core  instructions per operation of the tree, with ceilings'
 	@echo 'make bench-device  instructions of ALLOC and FREE, by length, in a VM'
 	@echo 'make bench-map  the life of a buffer of 256 MiB beside hugetlb, THP, memfd'
-	@echo 'make bench-load from a cold file to ready weights, by five ways'
+	@echo 'make bench-load  from a cold file to ready weights, by five ways'
 	@echo 'make bench-pool  the pool beside glibc, jemalloc and mimalloc'
 	@echo 'make bench-python  allocate and deallocate beside a buddy allocator in Python alone'
 	@echo 'make fuzz-core  libFuzzer on the tree, SECONDS=60'
 	@echo 'make fuzz-device  calls at random on the device, on the kernel with checkers, SECONDS=60'
+	@echo 'make pictures   draws docs/pictures again'
 	@echo 'make            the userspace, in build/'
 	@echo 'make python     buddy_mem for Python, in place; python-wheel: a wheel in build/'
 	@echo 'make module     buddy_mem.ko for KVER=$$(uname -r)'
@@ -40,6 +41,7 @@ help:
 	@echo 'make uninstall  removes them'
 	@echo 'make dkms-install, dkms-uninstall  the module, for KVER and each later kernel'
 	@echo 'make clean      removes build/'
+	@echo 'How long each takes: README.md'
 
 all: userspace
 

@@ -6,8 +6,10 @@
  * module.
  */
 #define _GNU_SOURCE
+#include <grp.h>
 #include <setjmp.h>
 #include <signal.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/utsname.h>
 
@@ -296,6 +298,46 @@ TEST_F(device, mlock_mlockall)
 		expect(!munlockall());
 		give_back(fd, p, &a);
 	}
+}
+
+/* What a user's calls give who may lock 1 MiB, and then nothing, bit by bit. */
+static int lock_as_user(const struct buddy_alloc *a, char *p)
+{
+	struct rlimit limit = { MIB, MIB };
+	size_t length = a->out_length;
+
+	if (setrlimit(RLIMIT_MEMLOCK, &limit) || setgroups(0, NULL) || setgid(65534) ||
+	    setuid(65534))
+		return 1;
+	if (result(mlock(p, length)) != -ENOMEM || mlock(p, MIB / 2))
+		return 2;
+	/* what is locked of a block is not counted, so the limit is for each call */
+	if (mlock(p + MIB, MIB) || mlock(p + 2 * MIB, MIB))
+		return 3;
+	if (mmap(NULL, length, PROT_READ, MAP_SHARED | MAP_LOCKED, fd,
+		 (off_t)a->out_offset) != MAP_FAILED || errno != EAGAIN)
+		return 4;
+	if (mlockall(MCL_FUTURE) || map_block(fd, a) != MAP_FAILED || errno != EAGAIN)
+		return 5;
+	munlockall();
+	limit = (struct rlimit){ 0, 0 };
+	if (setrlimit(RLIMIT_MEMLOCK, &limit) || result(mlock(p, PAGE)) != -EPERM)
+		return 6;
+	return result(mlockall(MCL_FUTURE)) == -EPERM ? 0 : 7;
+}
+
+TEST_F(device, mlock_by_a_user)
+{
+	struct buddy_alloc a;
+	char *p = take_filled(fd, 4 * MIB, &a);
+	int status;
+	pid_t pid = fork();
+
+	if (!pid)
+		_exit(lock_as_user(&a, p));
+	waitpid(pid, &status, 0);
+	expect_eq(status, 0);
+	give_back(fd, p, &a);
 }
 
 static int count_present(void *p, size_t length)

@@ -46,7 +46,7 @@ static inline int run_on_backend(int argc, char **argv,
 		return 2;
 	err = buddy_dev_open(&dev, backend, NULL, 64 * MIB);
 	if (err) {
-		printf("Bail out! %s\n", buddy_strerror(err));
+		printf("Bail out! %s\n", buddy_error());
 		return 1;
 	}
 	failed = tap_run(cases, count);

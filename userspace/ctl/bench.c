@@ -122,8 +122,11 @@ int ctl_bench(const struct ctl *ctl)
 
 	if (err)
 		return err;
-	if (stats.out_largest < least)
-		return -ENOMEM;
+	if (stats.out_largest < least) {
+		fputs("buddyctl: bench takes free memory, and the region has none (buddyctl map)\n",
+		      stderr);
+		return CTL_SAID + 1;
+	}
 	if (ctl->format == CTL_JSON)
 		putchar('[');
 	else

@@ -360,13 +360,12 @@ static int run(const struct command *command, struct ctl *ctl,
 		err = command->run(ctl);
 		buddy_dev_close(ctl->dev);
 	}
-	if (err >= CTL_SAID)
+	if (err == CTL_MEMORY)
+		err = ctl_failed(command->name, ENOMEM);
+	else if (err < 0)
+		err = ctl_refused();
+	if (err)
 		return err - CTL_SAID;
-	if (err) {
-		fprintf(stderr, "buddyctl: %s: %s\n", ctl->name,
-			buddy_strerror(err));
-		return 1;
-	}
 	return flushed();
 }
 

@@ -32,10 +32,11 @@ struct ctl {
 };
 
 /*
- * Each returns 0, a negative errno of the device, or, having said why, one of these
- * plus an exit status.
+ * Each returns 0, a negative errno of a call of the library that failed last, or, having
+ * said why, one of these plus an exit status, or CTL_MEMORY.
  */
 #define CTL_SAID	0x1000
+#define CTL_MEMORY	1	/* malloc() failed in buddyctl itself */
 
 int ctl_info(const struct ctl *ctl);
 int ctl_stats(const struct ctl *ctl);
@@ -66,6 +67,9 @@ void ctl_print_string(const char *text);
 
 /* Says on standard error what went wrong with what. Return: CTL_SAID + 1. */
 int ctl_failed(const char *what, int error);
+
+/* The same for a call of the library: what buddy_error() says. */
+int ctl_refused(void);
 
 /* Seconds of a clock that only goes forward. */
 double ctl_now(void);

@@ -165,7 +165,7 @@ static void check_node(struct exam *e)
 		    "no permission for %s, which is root's alone|install the udev rule 60-buddy.rules (make install), then udevadm trigger",
 		    path);
 	else
-		say(e, "node", TROUBLE, "%s: %s", path, buddy_strerror(e->open_error));
+		say(e, "node", TROUBLE, "%s", buddy_error());
 }
 
 static void check_region(struct exam *e)

@@ -69,7 +69,7 @@ static int take(const struct ctl *ctl, uint64_t length, struct buddy_block **blo
 	began = ctl_now();
 	err = buddy_block_request(ctl->dev, &request, block);
 	*seconds = ctl_now() - began;
-	return err == -ENOMEM ? no_memory(&request) : err;
+	return err == -ENOMEM && request.out_largest < length ? no_memory(&request) : err;
 }
 
 /* @load is what was read into it, or NULL. */
@@ -289,11 +289,6 @@ static int hold_block(const struct ctl *ctl, struct holder *h, struct buddy_bloc
 	if (h->place.fd >= 0 || *ctl->argv) {
 		int fd = buddy_block_share(block, ctl->share_flags);
 
-		if (fd == -EOPNOTSUPP) {
-			fputs("buddyctl: blocks of the process backend cannot be given to others\n",
-			      stderr);
-			return CTL_SAID + 1;
-		}
 		if (fd < 0)
 			return fd;
 		h->block.fd = fd;
@@ -331,15 +326,16 @@ int ctl_share(const struct ctl *ctl)
 	return hold_length(ctl, ctl->operands[1]);
 }
 
-/* Return: 0, or said; a signal that comes meanwhile ends it as it would have ended us. */
+/* Return: 0, a negative errno, or said; a signal that comes meanwhile ends it as it would have ended us. */
 static int read_file(struct holder *h, struct load *load, struct buddy_block *block)
 {
 	struct signalfd_siginfo info;
 	void *memory;
 	int err = buddy_block_map(block, &memory);
 
-	if (!err)
-		err = load_read(load, memory, buddy_block_length(block), h->signals);
+	if (err)
+		return err;
+	err = load_read(load, memory, buddy_block_length(block), h->signals);
 	if (err == -EINTR && read(h->signals, &info, sizeof(info)) == sizeof(info)) {
 		fprintf(stderr, "buddyctl: %s: stopped by a signal\n", load->path);
 		return CTL_SAID + 128 + (int)info.ssi_signo;

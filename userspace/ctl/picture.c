@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "buddyctl.h"
 #include "picture.h"
 
 #define BATCH	256
@@ -97,7 +98,7 @@ static void read_extent(void *context, const struct buddy_extent_entry *e)
 		return;
 	owner = owner_of(r, e->pid);
 	if (!owner) {
-		r->err = -ENOMEM;
+		r->err = CTL_MEMORY;
 		return;
 	}
 	if (e->state == BUDDY_EXTENT_PRIVATE) {
@@ -159,7 +160,7 @@ int picture_read(struct buddy_dev *dev, uint64_t cells, struct picture *p)
 	p->count = (info.out_region + p->cell_bytes - 1) / p->cell_bytes;
 	p->cells = calloc(p->count, sizeof(*p->cells));
 	if (!p->cells)
-		return -ENOMEM;
+		return CTL_MEMORY;
 	err = picture_extents(dev, read_extent, &r);
 	if (err || r.err)
 		return err ? err : r.err;

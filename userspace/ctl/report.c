@@ -53,6 +53,12 @@ int ctl_failed(const char *what, int error)
 	return CTL_SAID + 1;
 }
 
+int ctl_refused(void)
+{
+	fprintf(stderr, "buddyctl: %s\n", buddy_error());
+	return CTL_SAID + 1;
+}
+
 double ctl_now(void)
 {
 	struct timespec t;

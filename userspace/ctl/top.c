@@ -197,7 +197,7 @@ static void shape(int *lines, int *columns)
 		*lines = 1;
 }
 
-/* Return: 0 or a negative errno. */
+/* Return: 0, a negative errno or CTL_MEMORY. */
 static int look(struct top *t)
 {
 	int lines, columns, err;
@@ -312,7 +312,7 @@ static bool start_screen(struct top *t)
 	return true;
 }
 
-/* Return: 0 or a negative errno. */
+/* Return: 0, a negative errno or CTL_MEMORY. */
 static int watch(struct top *t, const sigset_t *ends)
 {
 	double due = 0;

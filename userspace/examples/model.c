@@ -102,25 +102,27 @@ static uint64_t round_length(uint64_t length)
 	return (whole - length) * 8 <= length ? whole : length;
 }
 
+static int refused(const char *what, int error)
+{
+	fprintf(stderr, "story: %s: %s\n", what, buddy_error());
+	return error;
+}
+
 static int block_new(struct buddy_dev *dev, uint64_t length, const char *what,
 		     bool talk, struct buddy_block **block, void **address)
 {
 	struct buddy_alloc request = { .length = round_length(length) };
 	int err = buddy_block_request(dev, &request, block);
 
-	if (err == -ENOMEM)
-		fprintf(stderr, "story: %s needs %llu bytes; the region has %llu free, %llu in one piece\n",
-			what, (unsigned long long)length,
-			(unsigned long long)request.out_free,
-			(unsigned long long)request.out_largest);
 	if (err)
-		return err;
+		return refused(what, err);
 	if (talk)
 		fprintf(stderr, "story: %-12s %9llu bytes in a block at offset %#llx of the %s\n",
 			what, (unsigned long long)buddy_block_length(*block),
 			(unsigned long long)buddy_block_offset(*block),
 			buddy_dev_backend(dev));
-	return buddy_block_map(*block, address);
+	err = buddy_block_map(*block, address);
+	return err ? refused(what, err) : 0;
 }
 
 /* Reads the file to its end; @room is a multiple of DIRECT_ALIGN. */

@@ -242,7 +242,7 @@ int main(int argc, char **argv)
 
 	err = buddy_dev_open(&dev, BUDDY_BACKEND_DEFAULT, NULL, 0);
 	if (err)
-		die("buddy device", buddy_strerror(err));
+		die("buddy device", buddy_error());
 	err = model_load(&m, dev, o.checkpoint, !o.quiet);
 	if (err)
 		die(o.checkpoint, err == -EINVAL ? "not usable" : strerror(-err));

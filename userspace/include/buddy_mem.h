@@ -12,7 +12,8 @@
  *             permission needed, not contiguous; for development and tests
  *
  * Functions return 0 or a negative errno and never set errno. All lengths are
- * in bytes. buddy_strerror() says what would have worked.
+ * in bytes. After a failure buddy_error() says what failed, why, and what would have
+ * worked.
  *
  * Threads: calls on one device may come from any thread at any time. Calls on
  * one block must not overlap one another. After fork() the child may use blocks
@@ -453,12 +454,16 @@ int buddy_pool_trim(struct buddy_pool *pool);
 int buddy_pool_stats(struct buddy_pool *pool, struct buddy_pool_stats *stats);
 
 /**
- * buddy_strerror() - what an error of this library means, and what would work
- * @error: a negative errno
+ * buddy_error() - the last failure of the calling thread, as a sentence
  *
- * Return: a constant sentence without a full stop.
+ * Names what was attempted, why it failed, and what would have worked. Ask at once: the
+ * sentence is made by this call, of the numbers of the failed call and of what the
+ * system is now (limits of the process, the device node, /proc), and a later failure
+ * takes its place. Calls that succeed leave it.
+ *
+ * Return: a sentence without a full stop, of this thread, until its next buddy_error().
  */
-const char *buddy_strerror(int error);
+const char *buddy_error(void);
 
 #ifdef __cplusplus
 }

@@ -53,6 +53,22 @@ static int reserve_aligned(struct buddy_pool *pool, uint64_t bytes)
 	return 0;
 }
 
+int buddy_pool_refused(const struct buddy_pool *pool, uint64_t bytes, int error)
+{
+	return buddy_fail(&(struct buddy_failure){
+		.operation = OP_POOL_CREATE, .error = error, .length = bytes,
+		.flags = pool->flags, .align = pool->chunk_shift ? chunk_bytes(pool) : 0 },
+		pool->dev, NULL);
+}
+
+int buddy_object_refused(const struct buddy_pool *pool, uint64_t length, uint64_t align,
+			 int error)
+{
+	return buddy_fail(&(struct buddy_failure){
+		.operation = OP_POOL_ALLOC, .error = error, .length = length,
+		.align = align, .have = pool->limit }, pool->dev, NULL);
+}
+
 int buddy_arena_create(struct buddy_pool *pool, uint64_t bytes)
 {
 	uint64_t slots = ((bytes - 1) >> pool->chunk_shift) + 1;
@@ -60,7 +76,7 @@ int buddy_arena_create(struct buddy_pool *pool, uint64_t bytes)
 	uint8_t *books;
 
 	if (slots > BUDDY_CORE_MAX_GRANULES / ARENA_TIMES)
-		return -EINVAL;
+		return buddy_pool_refused(pool, bytes, -EINVAL);
 	slots *= ARENA_TIMES;
 	pool->nr_slots = (uint32_t)slots;
 	pool->granules = slots << (pool->chunk_shift - GRANULE_SHIFT);
@@ -70,13 +86,14 @@ int buddy_arena_create(struct buddy_pool *pool, uint64_t bytes)
 			    buddy_core_bytes(pool->nr_slots);
 	books = buddy_books_alloc(pool->books_bytes);
 	if (!books)
-		return -ENOMEM;
+		return buddy_pool_refused(pool, pool->books_bytes, -ENOMEM);
 	pool->map = books;
 	pool->span = (void *)(books + map_bytes);
 	buddy_core_init(&pool->slots, pool->nr_slots, books + map_bytes + span_bytes);
 	if (reserve_aligned(pool, slots << pool->chunk_shift)) {
 		buddy_books_free(books, pool->books_bytes);
-		return -ENOMEM;
+		return buddy_pool_refused(pool, (slots << pool->chunk_shift) + ARENA_ALIGN,
+					  -ENOMEM);
 	}
 	return 0;
 }
@@ -117,13 +134,13 @@ int buddy_span_take(struct buddy_pool *pool, struct span *span, uint64_t length,
 	int err;
 
 	if (slots > pool->nr_slots || page_length < length)
-		return -EFBIG;
+		return buddy_object_refused(pool, length, align, -EFBIG);
 	if (page_length > pool->limit - pool->bytes)
-		return -ENOMEM;
+		return buddy_object_refused(pool, length, align, -ENOMEM);
 	at = buddy_core_alloc(&pool->slots, (uint32_t)slots,
 			      (uint32_t)(align >> pool->chunk_shift));
 	if (at < 0)
-		return -ENOMEM;
+		return buddy_object_refused(pool, length, align, -ENOMEM);
 	err = span_map(pool, span, length, slot_address(pool, (uint32_t)at));
 	if (err) {
 		buddy_core_free(&pool->slots, (uint32_t)at, (uint32_t)slots);

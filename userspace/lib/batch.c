@@ -53,7 +53,10 @@ static int alloc_piece(struct buddy_dev *dev, struct buddy_alloc *requests,
 		requests[batch.out_done].out_returning = batch.out_returning;
 	}
 	*done += batch.out_done;
-	return err;
+	if (!err)
+		return 0;
+	return buddy_block_refused(dev, &requests[batch.out_done < count ? batch.out_done : 0],
+				   err);
 }
 
 static void free_from(struct buddy_block **blocks, uint32_t first, uint32_t count)
@@ -73,7 +76,7 @@ int buddy_batch_alloc(struct buddy_dev *dev, struct buddy_alloc *requests,
 	for (uint32_t i = 0; i < count; i++) {
 		blocks[i] = malloc(sizeof(*blocks[i]));
 		if (!blocks[i])
-			err = -ENOMEM;
+			err = buddy_fail_memory(OP_ALLOC, dev, requests[i].length);
 	}
 	while (!err && *done < count) {
 		uint32_t n = count - *done < PIECE ? count - *done : PIECE;
@@ -104,7 +107,7 @@ static int free_piece(struct buddy_block **blocks, uint32_t count, uint32_t *don
 		blocks[i] = NULL;
 	}
 	*done += batch.out_done;
-	return err;
+	return err ? buddy_fail_at(OP_FREE, dev, err) : 0;
 }
 
 int buddy_batch_free(struct buddy_block **blocks, uint32_t count, uint32_t *done)
@@ -114,7 +117,7 @@ int buddy_batch_free(struct buddy_block **blocks, uint32_t count, uint32_t *done
 	*done = 0;
 	for (uint32_t i = 0; i < count; i++)
 		if (!blocks[i]->dev || blocks[i]->dev != blocks[0]->dev)
-			return -EINVAL;
+			return buddy_fail_at(OP_BATCH_FREE, blocks[i]->dev, -EINVAL);
 	while (!err && *done < count) {
 		uint32_t n = count - *done < PIECE ? count - *done : PIECE;
 

@@ -81,8 +81,10 @@ static struct chunk *chunk_create(struct buddy_pool *pool)
 	size_t bytes = buddy_chunk_books(pool);
 	struct chunk *chunk = buddy_books_alloc(bytes);
 
-	if (!chunk)
+	if (!chunk) {
+		buddy_fail_memory(OP_POOL_ALLOC, pool->dev, chunk_bytes(pool));
 		return NULL;
+	}
 	chunk->span.is_chunk = true;
 	if (buddy_span_take(pool, &chunk->span, chunk_bytes(pool), 0, &chunk->slot)) {
 		buddy_books_free(chunk, bytes);
@@ -140,8 +142,10 @@ static void *huge_alloc(struct buddy_pool *pool, uint64_t size, uint64_t align)
 	uint32_t slot;
 	void *object;
 
-	if (!span)
+	if (!span) {
+		buddy_fail_memory(OP_POOL_ALLOC, pool->dev, size);
 		return NULL;
+	}
 	if (buddy_span_take(pool, span, size, align, &slot)) {
 		buddy_books_free(span, sizeof(*span));
 		return NULL;

@@ -52,13 +52,19 @@ static uint64_t memory_of_machine(void)
 	return pages < 0 ? 0 : (uint64_t)pages * (uint64_t)sysconf(_SC_PAGESIZE);
 }
 
+static int wrong(enum buddy_operation operation, const char *text)
+{
+	return buddy_fail(&(struct buddy_failure){
+		.operation = operation, .error = -EINVAL }, NULL, text);
+}
+
 static int open_process(struct buddy_dev **dev, uint64_t size)
 {
 	const char *text = env("BUDDY_SIZE", NULL);
 
 	if (!size && text &&
 	    (buddy_size_parse(text, memory_of_machine(), &size) || !size))
-		return -EINVAL;
+		return wrong(OP_SIZE, text);
 	return buddy_process_open(dev, size ? size : DEFAULT_SIZE);
 }
 
@@ -69,9 +75,10 @@ int buddy_dev_open(struct buddy_dev **dev, enum buddy_backend backend,
 
 	*dev = NULL;
 	if (backend == BUDDY_BACKEND_DEFAULT) {
-		err = parse_backend(env("BUDDY_BACKEND", ""), &backend);
-		if (err)
-			return err;
+		const char *name = env("BUDDY_BACKEND", "");
+
+		if (parse_backend(name, &backend))
+			return wrong(OP_BACKEND, name);
 	}
 	if (!path)
 		path = env("BUDDY_DEVICE", "/dev/buddy");
@@ -84,7 +91,7 @@ int buddy_dev_open(struct buddy_dev **dev, enum buddy_backend backend,
 		err = buddy_device_open(dev, path);
 		return err == -ENOENT ? open_process(dev, size) : err;
 	default:
-		return -EINVAL;
+		return wrong(OP_BACKEND, "");
 	}
 }
 
@@ -145,7 +152,8 @@ int buddy_dev_renew(struct buddy_dev *dev)
 	if (dev->fd < 0)
 		err = dev->ops->reopen(dev);
 	else
-		err = buddy_dev_is_open(dev) ? 0 : -EBADF;
+		err = buddy_dev_is_open(dev) ? 0 :
+		      buddy_fail_at(OP_POOL_ALLOC, dev, -EBADF);
 	pthread_mutex_unlock(&renewing);
 	buddy_cancel_restore(cancel);
 	return err;
@@ -158,16 +166,22 @@ const char *buddy_dev_backend(const struct buddy_dev *dev)
 
 int buddy_dev_info(struct buddy_dev *dev, struct buddy_info *info)
 {
+	int err;
+
 	memset(info, 0, sizeof(*info));
 	info->size = sizeof(*info);
-	return dev->ops->call(dev, BUDDY_IOC_INFO, info);
+	err = dev->ops->call(dev, BUDDY_IOC_INFO, info);
+	return err ? buddy_fail_at(OP_INFO, dev, err) : 0;
 }
 
 int buddy_dev_stats(struct buddy_dev *dev, struct buddy_stats *stats)
 {
+	int err;
+
 	memset(stats, 0, sizeof(*stats));
 	stats->size = sizeof(*stats);
-	return dev->ops->call(dev, BUDDY_IOC_STATS, stats);
+	err = dev->ops->call(dev, BUDDY_IOC_STATS, stats);
+	return err ? buddy_fail_at(OP_STATS, dev, err) : 0;
 }
 
 int buddy_dev_extents(struct buddy_dev *dev, uint64_t *start,
@@ -189,35 +203,7 @@ int buddy_dev_extents(struct buddy_dev *dev, uint64_t *start,
 		entries[i] = (struct buddy_extent_entry){ 0 };
 	err = dev->ops->call(dev, BUDDY_IOC_EXTENTS, &extents);
 	if (err)
-		return err;
+		return buddy_fail_at(OP_EXTENTS, dev, err);
 	*start = extents.out_next;
 	return (int)extents.out_count;
-}
-
-const char *buddy_strerror(int error)
-{
-	static const struct {
-		int error;
-		const char *text;
-	} texts[] = {
-		{ 0, "no error" },
-		{ -EINVAL, "invalid: a length of 0, an alignment that is no power of two or above 1 GiB, an unknown flag, or a bad BUDDY_BACKEND (device, process, auto) or BUDDY_SIZE (as 256M)" },
-		{ -EFBIG, "larger than the whole region; load the module with a larger size=, or set BUDDY_SIZE for the process backend, which needs 1 GiB more below ulimit -f" },
-		{ -ENOMEM, "no free range of this length; buddyctl stats shows the largest one" },
-		{ -ENOENT, "no such device or handle; `modprobe buddy_mem` makes /dev/buddy, BUDDY_BACKEND=process needs no module" },
-		{ -ENODEV, "the device node is there but not its module; `modprobe buddy_mem`, or use BUDDY_BACKEND=process" },
-		{ -ENXIO, "the device node is there but not its module; `modprobe buddy_mem`, or use BUDDY_BACKEND=process" },
-		{ -EACCES, "no permission for the device node; be root or in its group (see `ls -l /dev/buddy`), or use BUDDY_BACKEND=process" },
-		{ -EPERM, "not allowed here; after fork() a process backend belongs to the parent" },
-		{ -ENOTTY, "not a buddy device, or not a block fd" },
-		{ -EBUSY, "the block is mapped, or has a block fd or a dma-buf; unmap it before TRIM and GROW" },
-		{ -EOPNOTSUPP, "this backend or this block cannot do that: descriptors need the device backend and a block of one's own; a scattered block has one length for life" },
-		{ -EPROTO, "the module has another ABI version; module and library must be of one release" },
-		{ -EINTR, "interrupted" },
-	};
-
-	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
-		if (texts[i].error == error)
-			return texts[i].text;
-	return strerror(-error);
 }

@@ -2,6 +2,7 @@
 /*
  * device.c - the backend of /dev/buddy: each call is the ioctl itself.
  */
+#define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -13,7 +14,7 @@
 
 struct device_dev {
 	struct buddy_dev dev;
-	char path[];
+	char path[];	/* dev.path */
 };
 
 static int device_call(struct buddy_dev *dev, unsigned long command, void *arg)
@@ -29,9 +30,11 @@ static void device_close(struct buddy_dev *dev)
 
 static int device_reopen(struct buddy_dev *dev)
 {
-	int fd = open(((struct device_dev *)dev)->path, O_RDWR | O_CLOEXEC);
+	int fd = open(dev->path, O_RDWR | O_CLOEXEC);
 
-	return buddy_dev_set_fd(dev, fd < 0 ? -errno : fd);
+	if (fd < 0)
+		return buddy_fail_at(OP_OPEN, dev, -errno);
+	return buddy_dev_set_fd(dev, fd);
 }
 
 static const struct buddy_backend_ops device_ops = {
@@ -49,8 +52,10 @@ int buddy_device_open(struct buddy_dev **result, const char *path)
 	int err;
 
 	if (!device)
-		return -ENOMEM;
+		return buddy_fail(&(struct buddy_failure){
+			.operation = OP_OPEN, .error = -ENOMEM, .own = true }, NULL, path);
 	strcpy(device->path, path);
+	dev->path = device->path;
 	dev->ops = &device_ops;
 	dev->fd = -1;
 	err = device_reopen(dev);
@@ -62,6 +67,9 @@ int buddy_device_open(struct buddy_dev **result, const char *path)
 	if (!err && info.out_abi_version != BUDDY_ABI_VERSION)
 		err = -EPROTO;
 	if (err) {
+		err = buddy_fail(&(struct buddy_failure){
+			.operation = OP_IDENTIFY, .error = err,
+			.have = info.out_abi_version }, dev, NULL);
 		device_close(dev);
 		return err;
 	}

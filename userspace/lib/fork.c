@@ -252,7 +252,7 @@ int buddy_registry_add(struct buddy_pool *pool)
 	buddy_lock(&buddy_registry);
 	if (pool->flags & BUDDY_POOL_FORK_COPY && !gate && gate_renew()) {
 		buddy_unlock(&buddy_registry);
-		return -ENOMEM;
+		return buddy_fail_memory(OP_POOL_CREATE, pool->dev, 0);
 	}
 	pool->id = ++last_id;
 	pool->next = pools;

@@ -179,8 +179,11 @@ void *buddy_object_get(struct buddy_pool *pool, struct heap *heap, uint32_t clas
 {
 	void *object;
 
-	if (pool->foreign)
+	if (pool->foreign) {
+		buddy_object_refused(pool, size ? size : (uint64_t)pool->class_granules[class] *
+				     GRANULE, align, -EPERM);
 		return NULL;
+	}
 	object = buddy_object_alloc(pool, class, size, align);
 	if (!object) {
 		if (heap)

@@ -30,18 +30,34 @@ static int check_size(const struct buddy_pool_config *config)
 	const char *bytes = (const char *)config;
 
 	if (config->size < sizeof(*config))
-		return -EINVAL;
+		return buddy_fail_at(OP_POOL_CONFIG, NULL, -EINVAL);
 	if (config->size > SIZE_LIMIT)
-		return -E2BIG;
+		return buddy_fail_at(OP_POOL_CONFIG, NULL, -E2BIG);
 	for (uint32_t i = sizeof(*config); i < config->size; i++)
 		if (bytes[i])
-			return -E2BIG;
+			return buddy_fail_at(OP_POOL_CONFIG, NULL, -E2BIG);
+	return 0;
+}
+
+/* Bytes of a chunk. Return: 0; -EINVAL. */
+static int choose_chunk(struct buddy_pool *pool, uint64_t chunk)
+{
+	if (!chunk)
+		for (chunk = CHUNK_DEFAULT; chunk > pool->limit;)
+			chunk /= 2;
+	if (pool->flags & ~BUDDY_POOL_FORK_COPY || !is_power_of_two(chunk) ||
+	    chunk < CHUNK_MIN || chunk > CHUNK_MAX || chunk > pool->limit)
+		return buddy_fail(&(struct buddy_failure){
+			.operation = OP_POOL_CREATE, .error = -EINVAL,
+			.length = pool->limit, .align = chunk, .flags = pool->flags },
+			pool->dev, NULL);
+	pool->chunk_shift = buddy_log2(chunk);
 	return 0;
 }
 
 static int configure(struct buddy_pool *pool, const struct buddy_pool_config *config)
 {
-	uint64_t chunk = config->chunk, cache = config->cache;
+	uint64_t cache = config->cache;
 	struct buddy_info info;
 	int err = check_size(config);
 
@@ -49,20 +65,14 @@ static int configure(struct buddy_pool *pool, const struct buddy_pool_config *co
 		err = buddy_dev_info(pool->dev, &info);
 	if (err)
 		return err;
-	if (config->flags & ~BUDDY_POOL_FORK_COPY)
-		return -EINVAL;
+	pool->flags = config->flags;
 	pool->page = info.out_granule;
 	pool->limit = info.out_region;
 	if (config->limit && config->limit < pool->limit)
 		pool->limit = config->limit;
-	if (!chunk)
-		for (chunk = CHUNK_DEFAULT; chunk > pool->limit;)
-			chunk /= 2;
-	if (!is_power_of_two(chunk) || chunk < CHUNK_MIN || chunk > CHUNK_MAX ||
-	    chunk > pool->limit)
-		return -EINVAL;
-	pool->chunk_shift = buddy_log2(chunk);
-	pool->flags = config->flags;
+	err = choose_chunk(pool, config->chunk);
+	if (err)
+		return err;
 	buddy_classes_init(pool, cache ? cache : CACHE_DEFAULT);
 	return buddy_arena_create(pool, pool->limit);
 }
@@ -76,7 +86,7 @@ int buddy_pool_create(struct buddy_dev *dev, const struct buddy_pool_config *con
 
 	*result = NULL;
 	if (!pool)
-		return -ENOMEM;
+		return buddy_fail_memory(OP_POOL_CREATE, dev, sizeof(*pool));
 	pool->dev = dev;
 	pthread_mutex_init(&pool->lock, NULL);
 	err = configure(pool, config ? config : &defaults);
@@ -122,8 +132,10 @@ static noinline void *alloc_big(struct buddy_pool *pool, size_t size, uint64_t a
 	struct heap *heap;
 	void *object;
 
-	if (size > PTRDIFF_MAX)
+	if (size > PTRDIFF_MAX) {
+		buddy_object_refused(pool, size, align, -EFBIG);
 		return NULL;
+	}
 	heap = buddy_heap_find(pool, false);
 	buddy_lock(&pool->lock);
 	object = buddy_object_get(pool, heap, 0, size, align);
@@ -174,16 +186,16 @@ static noinline int free_slow(struct buddy_pool *pool, void *object)
 	if (!object)
 		return 0;
 	if (pool->foreign)
-		return -EPERM;
+		return buddy_fail_at(OP_POOL_FREE, pool->dev, -EPERM);
 	if (granule_or_beyond(pool, object) >= pool->granules)
-		return -EINVAL;
+		return buddy_fail_at(OP_POOL_FREE, pool->dev, -EINVAL);
 	class = pool->map[granule_of(pool, object)];
 	if (class && class <= CLASSES)
 		return buddy_magazine_flush(pool, class, object);
 	buddy_lock(&pool->lock);
 	err = buddy_object_free(pool, object);
 	buddy_unlock(&pool->lock);
-	return err;
+	return err ? buddy_fail_at(OP_POOL_FREE, pool->dev, err) : 0;
 }
 
 int buddy_pool_free(struct buddy_pool *pool, void *object)
@@ -206,8 +218,10 @@ int buddy_pool_free(struct buddy_pool *pool, void *object)
 
 void *buddy_pool_alloc_aligned(struct buddy_pool *pool, size_t align, size_t size)
 {
-	if (!is_power_of_two(align) || align > ALIGN_MAX || size > PTRDIFF_MAX)
+	if (!is_power_of_two(align) || align > ALIGN_MAX || size > PTRDIFF_MAX) {
+		buddy_object_refused(pool, size, align, size > PTRDIFF_MAX ? -EFBIG : -EINVAL);
 		return NULL;
+	}
 	if (align > SMALL_MAX)
 		return alloc_big(pool, size ? size : 1, align);
 	/* a new object is aligned to the power of two that holds it */
@@ -225,8 +239,10 @@ void *buddy_pool_zalloc(struct buddy_pool *pool, size_t count, size_t size)
 	size_t bytes;
 	void *object;
 
-	if (__builtin_mul_overflow(count, size, &bytes))
+	if (__builtin_mul_overflow(count, size, &bytes)) {
+		buddy_object_refused(pool, UINT64_MAX, 0, -EFBIG);
 		return NULL;
+	}
 	object = buddy_pool_alloc(pool, bytes);
 	if (object && !is_fresh(pool, object))
 		memset(object, 0, bytes);
@@ -262,8 +278,10 @@ void *buddy_pool_realloc(struct buddy_pool *pool, void *object, size_t size)
 
 	if (!object)
 		return buddy_pool_alloc(pool, size);
-	if (!old || pool->foreign)
+	if (!old || pool->foreign) {
+		buddy_fail_at(OP_POOL_REALLOC, pool->dev, old ? -EPERM : -EINVAL);
 		return NULL;
+	}
 	/* not below half, so that a list that shrinks gives memory back */
 	if (size <= old && (size > old / 2 || old == GRANULE))
 		return object;
@@ -289,7 +307,7 @@ int buddy_pool_trim(struct buddy_pool *pool)
 
 	buddy_lock(&pool->lock);
 	if (pool->foreign) {
-		err = -EPERM;
+		err = buddy_fail_at(OP_POOL_TRIM, pool->dev, -EPERM);
 	} else {
 		if (heap)
 			buddy_heap_empty(pool, heap);
@@ -322,7 +340,7 @@ int buddy_pool_stats(struct buddy_pool *pool, struct buddy_pool_stats *stats)
 	struct buddy_pool_stats now;
 
 	if (size < offsetof(struct buddy_pool_stats, limit) || size > SIZE_LIMIT)
-		return -EINVAL;
+		return buddy_fail_at(OP_POOL_STATS, pool->dev, -EINVAL);
 	buddy_lock(&pool->lock);
 	now = (struct buddy_pool_stats){
 		.size = size,

@@ -225,6 +225,10 @@ static inline uint64_t granule_or_beyond(const struct buddy_pool *pool,
  */
 #define ARENA_TIMES	4
 
+/* Each records a failure. Return: @error. */
+int buddy_pool_refused(const struct buddy_pool *pool, uint64_t bytes, int error);
+int buddy_object_refused(const struct buddy_pool *pool, uint64_t length, uint64_t align,
+			 int error);
 int buddy_arena_create(struct buddy_pool *pool, uint64_t bytes);
 void buddy_arena_destroy(struct buddy_pool *pool);
 void *buddy_arena_reserve(void *address, uint64_t bytes, int flags);

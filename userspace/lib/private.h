@@ -12,6 +12,7 @@
 #include <stdbool.h>
 
 #include "buddy_mem.h"
+#include "error.h"
 
 /*
  * Allocating and freeing are no cancellation points, as malloc() and free() are none;
@@ -43,6 +44,7 @@ struct buddy_backend_ops {
 /* The head of each backend's own struct. */
 struct buddy_dev {
 	const struct buddy_backend_ops *ops;
+	const char *path;	/* of the node; NULL: a process backend */
 	int fd;
 	uint64_t st_dev, st_ino;	/* of the file that fd was when opened */
 };
@@ -74,6 +76,8 @@ struct buddy_block {
 	int prot;		/* of its mapping */
 };
 
+/* Records that ALLOC answered @error, and what the region has. Return: @error. */
+int buddy_block_refused(struct buddy_dev *dev, const struct buddy_alloc *request, int error);
 /* Fills a new block from what ALLOC replied. */
 void buddy_block_init(struct buddy_block *block, struct buddy_dev *dev,
 		      const struct buddy_alloc *reply);

@@ -134,25 +134,34 @@ static void process_close(struct buddy_dev *dev)
 	free(p);
 }
 
+static int region_refused(struct buddy_dev *dev, uint64_t bytes, int error)
+{
+	return buddy_fail(&(struct buddy_failure){
+		.operation = OP_REGION, .error = error, .length = bytes }, dev, NULL);
+}
+
 /* An empty region of the size that it has. */
 static int process_reopen(struct buddy_dev *dev)
 {
 	struct process_dev *p = (struct process_dev *)dev;
 	uint32_t granules = p->core.granules;
-	uint64_t end = BUDDY_PROCESS_BASE + buddy_process_bytes(p, granules);
+	uint64_t bytes = buddy_process_bytes(p, granules);
+	uint64_t end = BUDDY_PROCESS_BASE + bytes;
 	struct rlimit limit;
 	int err, fd;
 
 	/* a file above this limit is a signal that ends the program */
 	if (!getrlimit(RLIMIT_FSIZE, &limit) && end > limit.rlim_cur)
-		return -EFBIG;
+		return region_refused(dev, bytes, -EFBIG);
 	fd = memfd_create("buddy-process", MFD_CLOEXEC);
-	if (fd >= 0 && ftruncate(fd, (off_t)end)) {
-		err = -errno;
+	if (fd < 0)
+		return region_refused(dev, bytes, -errno);
+	if (ftruncate(fd, (off_t)end)) {
+		err = region_refused(dev, bytes, -errno);
 		close(fd);
 		return err;
 	}
-	err = buddy_dev_set_fd(dev, fd < 0 ? -errno : fd);
+	err = buddy_dev_set_fd(dev, fd);
 	if (err)
 		return err;
 	p->pid = getpid();
@@ -175,10 +184,10 @@ static int process_init(struct process_dev *p, uint64_t size)
 	p->shift = buddy_log2((uint64_t)sysconf(_SC_PAGESIZE));
 	granules = ((size - 1) >> p->shift) + 1;
 	if (granules > BUDDY_CORE_MAX_GRANULES)
-		return -EFBIG;
+		return region_refused(&p->dev, size, -EFBIG);
 	p->core_mem = aligned_alloc(16, buddy_core_bytes((uint32_t)granules));
 	if (!p->core_mem)
-		return -ENOMEM;
+		return buddy_fail_memory(OP_REGION, &p->dev, size);
 	p->core.granules = (uint32_t)granules;
 	return process_reopen(&p->dev);
 }
@@ -189,7 +198,7 @@ int buddy_process_open(struct buddy_dev **dev, uint64_t size)
 	int err;
 
 	if (!p)
-		return -ENOMEM;
+		return buddy_fail_memory(OP_REGION, NULL, size);
 	p->dev.ops = &process_ops;
 	p->dev.fd = -1;
 	err = process_init(p, size);

@@ -38,7 +38,7 @@ _Thread_local bool preload_inside;
 
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static uint64_t counts[COUNT_END];
-static int open_error;
+static char why_not[256];	/* there is no pool */
 static const char *backend_name = "none";
 static int report_fd = -1;	/* stderr, which many programs close before the end */
 static struct stat report_file;	/* what it was then: the number may be another's */
@@ -105,7 +105,9 @@ static int create_pool(struct buddy_dev *dev, struct buddy_pool **pool)
 	if (!err)
 		config.limit = env_size("BUDDY_PRELOAD_LIMIT", info.out_region);
 	if (!err && !has_addresses(info.out_region, config.limit))
-		err = -ENOMEM;
+		err = buddy_fail(&(struct buddy_failure){
+			.operation = OP_POOL_CREATE, .error = -ENOMEM,
+			.length = info.out_region }, dev, NULL);
 	if (!err) {
 		config.chunk = chunk_for(info.out_region, config.limit);
 		err = buddy_pool_create(dev, &config, pool);
@@ -139,7 +141,8 @@ static void open_once(void)
 {
 	int cancel = buddy_cancel_off();
 
-	open_error = open_pool();
+	if (open_pool())
+		snprintf(why_not, sizeof(why_not), "%s", buddy_error());
 	buddy_cancel_restore(cancel);
 }
 
@@ -194,7 +197,7 @@ static bool can_report(void)
 
 __attribute__((destructor)) static void report(void)
 {
-	char line[256];
+	char line[512];
 	int n;
 
 	if (!can_report())
@@ -209,7 +212,7 @@ __attribute__((destructor)) static void report(void)
 		     (unsigned long long)(counts[COUNT_FULL] + counts[COUNT_CLOSED]),
 		     (unsigned long long)counts[COUNT_FULL],
 		     (unsigned long long)counts[COUNT_CLOSED],
-		     open_error ? ": " : "", open_error ? strerror(-open_error) : "");
+		     *why_not ? ": " : "", why_not);
 	if (n > 0)
 		(void)!write(report_fd, line, n < (int)sizeof(line) ? (size_t)n :
 			     sizeof(line) - 1);

@@ -6,24 +6,60 @@
 
 #include "types.h"
 
-static PyObject *raise_os(int error, const char *text)
+/*
+ * OSError makes an exception of the kind that its number has: for EAGAIN that is
+ * BlockingIOError, which asks for another try. Here it is a limit (RLIMIT_MEMLOCK), and
+ * the number is set later.
+ */
+static PyObject *new_os(int error, PyObject *text)
 {
-	PyObject *value = Py_BuildValue("(is)", -error, text);
+	PyObject *number = PyLong_FromLong(-error), *value = NULL;
 
-	if (value) {
-		PyErr_SetObject(PyExc_OSError, value);
-		Py_DECREF(value);
-	}
+	if (number && error != -EAGAIN)
+		value = PyObject_CallFunctionObjArgs(PyExc_OSError, number, text, NULL);
+	else if (number)
+		value = PyObject_CallFunctionObjArgs(PyExc_OSError, text, NULL);
+	if (value && (PyObject_SetAttrString(value, "errno", number) ||
+		      PyObject_SetAttrString(value, "strerror", text)))
+		Py_CLEAR(value);
+	Py_XDECREF(number);
+	return value;
+}
+
+/* A text may have a path in it, which is not always UTF-8. Always NULL. */
+static PyObject *raise_os(int error, const char *string)
+{
+	PyObject *text = PyUnicode_DecodeFSDefault(string);
+	PyObject *value = text ? new_os(error, text) : NULL;
+
+	if (value)
+		PyErr_SetObject((PyObject *)Py_TYPE(value), value);
+	Py_XDECREF(value);
+	Py_XDECREF(text);
 	return NULL;
 }
 
-/* What a call of the library or of the kernel returned. Always NULL. */
+/* What a call of the kernel returned. Always NULL. */
 PyObject *raise_system(int error)
 {
-	if (error == -ENOMEM)
-		return PyErr_NoMemory();
-	/* the library's text is about fork(), as only an arena's is here */
-	return raise_os(error, error == -EPERM ? strerror(EPERM) : buddy_strerror(error));
+	return error == -ENOMEM ? PyErr_NoMemory() : raise_os(error, strerror(-error));
+}
+
+/* What a call of the library returned, the last that failed in this thread. Always NULL. */
+PyObject *raise_library(int error)
+{
+	return raise_os(error, buddy_error());
+}
+
+/* The same as an exception of @type, which has no number. */
+PyObject *raise_library_as(PyObject *type)
+{
+	PyObject *text = PyUnicode_DecodeFSDefault(buddy_error());
+
+	if (text)
+		PyErr_SetObject(type, text);
+	Py_XDECREF(text);
+	return NULL;
 }
 
 /* What a call of an arena returned. Always NULL. @key: the handle, for KeyError. */

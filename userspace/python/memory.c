@@ -67,11 +67,9 @@ static int open_block(struct memory *memory, struct memory_request *request)
 	if (err)
 		return err;
 	memory->features = info.out_features;
-	request->reply = (struct buddy_alloc){
-		.length = request->size + slack,
-		.flags = request->flags,
-	};
-	err = buddy_block_request(memory->dev, &request->reply, &memory->block);
+	err = buddy_block_alloc(memory->dev, request->size + slack, 0, request->flags,
+				&memory->block);
+	request->mapping = !err;
 	return err ? err : map_block(memory, request->size, slack);
 }
 

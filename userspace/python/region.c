@@ -28,38 +28,15 @@ static int backend_from(const char *name, enum buddy_backend *backend)
 	return -1;
 }
 
-/*
- * The process backend counts pages as the tree counts granules, and says so when it is
- * opened: a device is asked for a length when it is open.
- */
-static bool too_many_pages(const struct memory_request *request)
-{
-	uint64_t slack = 2ull << 20;
-
-	return !request->reply.length &&
-	       (request->size + slack) / (uint64_t)sysconf(_SC_PAGESIZE) >= BUDDY_CORE_MAX_GRANULES;
-}
-
+/* Too little memory in the region, or too small a one, is MemoryError; a limit is not. */
 static int raise_open(int err, const struct memory_request *request)
 {
-	if (err == -ENOMEM && request->reply.out_free)
-		PyErr_Format(PyExc_MemoryError,
-			     "the device has no range of %llu bytes: %llu free, the largest range has %llu, %llu on their way back",
-			     (unsigned long long)request->size,
-			     (unsigned long long)request->reply.out_free,
-			     (unsigned long long)request->reply.out_largest,
-			     (unsigned long long)request->reply.out_returning);
-	else if ((err == -EFBIG || err == -EINVAL) && too_many_pages(request))
-		PyErr_Format(PyExc_MemoryError,
-			     "%llu bytes: more than the 2**31 pages that a region of the process backend has at most",
-			     (unsigned long long)request->size);
-	else if (err == -EFBIG || err == -ENOMEM)
-		PyErr_Format(PyExc_MemoryError, "%llu bytes: %s",
-			     (unsigned long long)request->size, buddy_strerror(err));
+	if (err == -EFBIG || (err == -ENOMEM && !request->mapping))
+		raise_library_as(PyExc_MemoryError);
 	else if (err == -EINVAL)
-		PyErr_SetString(PyExc_ValueError, buddy_strerror(err));
+		raise_library_as(PyExc_ValueError);
 	else
-		raise_system(err);
+		raise_library(err);
 	return -1;
 }
 
@@ -75,21 +52,6 @@ static PyObject *region_new(PyTypeObject *type, PyObject *args, PyObject *kwargs
 	return self;
 }
 
-/* Memory, and an arena over it that is not open yet. Without the interpreter's lock. */
-static int take_memory(struct region *region, struct memory *memory,
-		       struct memory_request *request, uint32_t shift)
-{
-	int err = memory_open(memory, request);
-
-	if (err)
-		return err;
-	err = arena_fill(&region->arena, request->size >> shift, shift);
-	if (err) {
-		memory_close(memory);
-		request->reply = (struct buddy_alloc){ 0 };
-	}
-	return err;
-}
 
 static int check_open(const struct region *region, uint64_t size, uint64_t granule)
 {
@@ -130,7 +92,8 @@ int region_open(struct region *region, uint64_t size, uint64_t granule,
 	struct memory_request request = { .size = size };
 	struct memory memory = { 0 };
 	struct keywords k = { 0 };
-	int err;
+	uint32_t shift = (uint32_t)__builtin_ctzll(granule);
+	int err, books;
 
 	if (keywords_from(kwargs, &k))
 		return -1;
@@ -142,12 +105,20 @@ int region_open(struct region *region, uint64_t size, uint64_t granule,
 	request.flags = k.scatter ? BUDDY_ALLOC_SCATTER : 0;
 	region->opened = true;
 	Py_BEGIN_ALLOW_THREADS
-	err = take_memory(region, &memory, &request, (uint32_t)__builtin_ctzll(granule));
+	err = memory_open(&memory, &request);
+	/* an arena over it, not open yet */
+	books = err ? 0 : arena_fill(&region->arena, size >> shift, shift);
+	if (books)
+		memory_close(&memory);
 	Py_END_ALLOW_THREADS
 	Py_XDECREF(k.path);
-	if (err) {
+	if (err || books)
 		region->opened = false;
+	if (err)
 		return raise_open(err, &request);
+	if (books) {
+		raise_system(books);
+		return -1;
 	}
 	region->size = size;
 	region->granule = granule;

@@ -6,6 +6,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 
+#include "error.h"
 #include "types.h"
 
 PyObject *region_share(PyObject *self, PyObject *args, PyObject *kwargs)
@@ -23,12 +24,9 @@ PyObject *region_share(PyObject *self, PyObject *args, PyObject *kwargs)
 	fd = buddy_block_share(region->memory.block, read_only ? BUDDY_SHARE_READ_ONLY : 0);
 	Py_END_ALLOW_THREADS
 	arena_unhold(&region->arena);
-	if (fd == -EOPNOTSUPP) {
-		PyErr_SetString(PyExc_NotImplementedError,
-				"the process backend cannot share: this takes /dev/buddy");
-		return NULL;
-	}
-	return fd < 0 ? raise_system(fd) : PyLong_FromLong(fd);
+	if (fd == -EOPNOTSUPP)
+		return raise_library_as(PyExc_NotImplementedError);
+	return fd < 0 ? raise_library(fd) : PyLong_FromLong(fd);
 }
 
 struct shared {
@@ -44,12 +42,16 @@ static int shared_map(struct shared *s)
 	int access = fcntl(s->fd, F_GETFL);
 
 	if (access < 0 || ioctl(s->fd, BUDDY_IOC_BLOCK, &info) < 0)
-		return -errno;
+		return buddy_fail(&(struct buddy_failure){
+			.operation = OP_FROM_FD, .error = -errno, .fd = s->fd }, NULL, NULL);
 	s->read_only = (access & O_ACCMODE) == O_RDONLY;
 	s->length = info.out_length;
 	s->address = mmap(NULL, s->length, s->read_only ? PROT_READ : PROT_READ | PROT_WRITE,
 			  MAP_SHARED, s->fd, 0);
-	return s->address == MAP_FAILED ? -errno : 0;
+	if (s->address != MAP_FAILED)
+		return 0;
+	return buddy_fail(&(struct buddy_failure){
+		.operation = OP_MAP, .error = -errno, .length = s->length }, NULL, NULL);
 }
 
 /* open_shared(fd) -> Array of bytes, mapped until it and its views are gone */
@@ -68,7 +70,7 @@ PyObject *open_shared(PyObject *module, PyObject *args, PyObject *kwargs)
 	err = shared_map(&s);
 	Py_END_ALLOW_THREADS
 	if (err)
-		return raise_system(err);
+		return raise_library(err);
 	layout_of_bytes(&layout, s.length);
 	array = array_new(&layout, s.address);
 	if (!array) {

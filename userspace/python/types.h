@@ -133,7 +133,7 @@ struct memory_request {
 	enum buddy_backend backend;
 	const char *path;	/* or NULL */
 	uint32_t flags;
-	struct buddy_alloc reply;	/* of the device, with -ENOMEM */
+	bool mapping;		/* out: there is a block, and its mapping is what failed */
 };
 int memory_open(struct memory *memory, struct memory_request *request);
 void memory_close(struct memory *memory);
@@ -179,6 +179,8 @@ PyObject *open_shared(PyObject *module, PyObject *args, PyObject *kwargs);
 
 /* errors.c */
 PyObject *raise_system(int error);
+PyObject *raise_library(int error);
+PyObject *raise_library_as(PyObject *type);
 PyObject *raise_errno(int error, PyObject *key);
 PyObject *raise_no_pickle(PyObject *self, PyObject *unused);
 PyObject *raise_no_memory(struct region *region, PyObject *size);

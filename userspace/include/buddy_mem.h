@@ -56,6 +56,9 @@ enum buddy_backend {
  * AUTO takes the process backend only where the node does not exist: a node
  * that may not be opened is an error. buddy_dev_backend() tells what it took.
  *
+ * A program that has more rights than its caller (set-user-ID, see secure_getenv(3)) has
+ * none of these variables.
+ *
  * Return: 0; -ENOENT (no node: is the module loaded?); -EACCES (no permission
  * for it); -EINVAL (unknown backend, bad $BUDDY_BACKEND or $BUDDY_SIZE);
  * -EFBIG (@size is more than a process backend can have, or RLIMIT_FSIZE allows: 1 GiB

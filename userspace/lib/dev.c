@@ -39,7 +39,8 @@ static int parse_backend(const char *text, enum buddy_backend *backend)
 
 static const char *env(const char *name, const char *otherwise)
 {
-	const char *value = getenv(name);
+	/* not where the program has more rights than the one who started it */
+	const char *value = secure_getenv(name);
 
 	return value && *value ? value : otherwise;
 }

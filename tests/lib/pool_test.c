@@ -395,7 +395,7 @@ static void fork_copies(void)
 	buddy_dev_close(own);
 }
 
-static volatile bool stop;
+static _Atomic bool stop;
 
 static void *churner(void *arg)
 {

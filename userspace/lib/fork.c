@@ -3,7 +3,7 @@
  * fork.c - the list of all pools, and what fork() does to them.
  *
  * fork() happens with all locks of pools held by the thread that forks, so the child
- * finds every tree whole. It begins with new locks.
+ * finds every tree whole, and unlocks them as the parent does.
  *
  * Blocks are mapped shared: parent and child see one memory. So in the child a pool
  * is foreign: what it holds can be used, and nothing be allocated or freed, as with
@@ -13,8 +13,8 @@
  * parent's device, and opens its own when it needs more.
  *
  * A signal handler may fork while its thread is in the library, and has locks already.
- * Nothing is locked then: the child gets a copy of all that is mapped, and its pools
- * are as foreign.
+ * Nothing is locked then: the child gets a copy of all that is mapped, its pools are as
+ * foreign, and their locks, which another thread may have had, are new.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -177,7 +177,7 @@ static void child_of_pool(struct buddy_pool *pool)
 		pool->id = ++last_id;
 	}
 	buddy_heaps_adopt(pool);
-	pthread_mutex_init(&pool->lock, NULL);
+	buddy_unlock(&pool->lock);
 }
 
 /*
@@ -224,8 +224,7 @@ static void in_child(void)
 	if (gate_armed)
 		buddy_gate_leave(gate);
 	gate_owner = 0;
-	buddy_locks = 0;
-	pthread_mutex_init(&buddy_registry, NULL);
+	buddy_unlock(&buddy_registry);
 	buddy_cancel_restore(cancel);
 	errno = err;
 }

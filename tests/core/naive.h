@@ -19,19 +19,33 @@
 
 #define NAIVE_MAX 128
 
-typedef unsigned __int128 naive_bits;
+#define NAIVE_WORDS (NAIVE_MAX / 64)
 
 struct naive {
 	unsigned int granules;
-	naive_bits used;
+	uint64_t used[NAIVE_WORDS];
 };
 
-static inline naive_bits naive_range(unsigned int offset, unsigned int size)
+/* What of a range lies in a word, as bits of that word. */
+static inline uint64_t naive_bits(unsigned int word, unsigned int offset,
+				  unsigned int size)
 {
-	naive_bits ones = size == NAIVE_MAX ? ~(naive_bits)0 :
-					      ((naive_bits)1 << size) - 1;
+	unsigned int start = 64 * word, end = start + 64;
+	unsigned int from = offset > start ? offset : start;
+	unsigned int to = offset + size < end ? offset + size : end;
 
-	return ones << offset;
+	if (from >= to)
+		return 0;
+	return ~0ull >> (64 - (to - from)) << (from - start);
+}
+
+static inline bool naive_is_free(const struct naive *n, unsigned int offset,
+				 unsigned int size)
+{
+	for (unsigned int i = 0; i < NAIVE_WORDS; i++)
+		if (n->used[i] & naive_bits(i, offset, size))
+			return false;
+	return true;
 }
 
 static inline unsigned int naive_order(unsigned int size)
@@ -47,22 +61,30 @@ static inline unsigned int naive_free_granules(const struct naive *n)
 {
 	unsigned int used = 0;
 
-	for (naive_bits bits = n->used; bits; bits &= bits - 1)
-		used++;
+	for (unsigned int i = 0; i < NAIVE_WORDS; i++)
+		for (uint64_t bits = n->used[i]; bits; bits &= bits - 1)
+			used++;
 	return n->granules - used;
 }
 
-/* Bit i set: the node of this order at offset i lies in the tree and is free. */
-static inline naive_bits naive_free_nodes(const struct naive *n,
-					  unsigned int order)
+/* Does the node of this order at this offset lie in the tree, and is it free? */
+static inline bool naive_has_node(const struct naive *n, unsigned int order,
+				  unsigned int at)
 {
-	naive_bits nodes = 0;
 	unsigned int unit = 1u << order;
 
-	for (unsigned int at = 0; at + unit <= n->granules; at += unit)
-		if (!(n->used & naive_range(at, unit)))
-			nodes |= (naive_bits)1 << at;
-	return nodes;
+	return at + unit <= n->granules && naive_is_free(n, at, unit);
+}
+
+/* Takes this very range; false where a part is in use. */
+static inline bool naive_take(struct naive *n, unsigned int offset,
+			      unsigned int size)
+{
+	if (!naive_is_free(n, offset, size))
+		return false;
+	for (unsigned int i = 0; i < NAIVE_WORDS; i++)
+		n->used[i] |= naive_bits(i, offset, size);
+	return true;
 }
 
 /* The offset that the tree must choose, or -1 where it must fail. */
@@ -76,41 +98,29 @@ static inline long naive_alloc(struct naive *n, unsigned int size,
 	if (size > n->granules)
 		return -1;
 	for (unsigned int k = order; k <= top && found < 0; k++) {
-		naive_bits nodes = naive_free_nodes(n, k), above = 0;
-
-		if (k < top)
-			above = naive_free_nodes(n, k + 1);
 		/* The smallest free node that fits is not half of a free one. */
 		for (unsigned int at = 0; at < n->granules; at += 1u << k) {
 			unsigned int parent = at >> (k + 1) << (k + 1);
 
-			if ((nodes >> at & 1) && !(above >> parent & 1)) {
+			if (naive_has_node(n, k, at) &&
+			    !(k < top && naive_has_node(n, k + 1, parent))) {
 				found = at;
 				break;
 			}
 		}
 	}
-	if (order > top && !(n->used & naive_range(0, size)))
+	if (order > top && naive_is_free(n, 0, size))
 		found = 0;
 	if (found >= 0)
-		n->used |= naive_range((unsigned int)found, size);
+		naive_take(n, (unsigned int)found, size);
 	return found;
-}
-
-/* Takes this very range; false where a part is in use. */
-static inline bool naive_take(struct naive *n, unsigned int offset,
-			      unsigned int size)
-{
-	if (n->used & naive_range(offset, size))
-		return false;
-	n->used |= naive_range(offset, size);
-	return true;
 }
 
 static inline void naive_free(struct naive *n, unsigned int offset,
 			      unsigned int size)
 {
-	n->used &= ~naive_range(offset, size);
+	for (unsigned int i = 0; i < NAIVE_WORDS; i++)
+		n->used[i] &= ~naive_bits(i, offset, size);
 }
 
 #endif /* NAIVE_H */

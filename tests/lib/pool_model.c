@@ -53,7 +53,7 @@ static int threads;
 static uint64_t operations, first_seed;
 static uintptr_t base;
 static uint16_t *owner;		/* by granule: of a worker, or 0 */
-static struct object *_Atomic mailbox[64];
+static struct object *mailbox[64];	/* changed by exchange alone */
 static _Atomic int failures;
 
 #define check(w, cond)							\

@@ -40,8 +40,11 @@ void *buddy_arena_reserve(void *address, uint64_t bytes, int flags)
 static int reserve_aligned(struct buddy_pool *pool, uint64_t bytes)
 {
 	uint64_t all = bytes + ARENA_ALIGN, before;
-	void *p = buddy_arena_reserve(NULL, all, 0);
+	void *p;
 
+	if (all < bytes || all > SIZE_MAX)
+		return -ENOMEM;
+	p = buddy_arena_reserve(NULL, all, 0);
 	if (p == MAP_FAILED)
 		return -ENOMEM;
 	pool->base = ((uintptr_t)p + ARENA_ALIGN - 1) & ~(ARENA_ALIGN - 1);
@@ -49,7 +52,7 @@ static int reserve_aligned(struct buddy_pool *pool, uint64_t bytes)
 	if (before)
 		munmap(p, before);
 	if (ARENA_ALIGN - before)
-		munmap((void *)(pool->base + bytes), ARENA_ALIGN - before);
+		munmap((void *)(pool->base + (uintptr_t)bytes), ARENA_ALIGN - before);
 	return 0;
 }
 
@@ -84,7 +87,7 @@ int buddy_arena_create(struct buddy_pool *pool, uint64_t bytes)
 	span_bytes = (slots * sizeof(*pool->span) + 15) & ~15ull;
 	pool->books_bytes = map_bytes + span_bytes +
 			    buddy_core_bytes(pool->nr_slots);
-	books = buddy_books_alloc(pool->books_bytes);
+	books = pool->books_bytes > SIZE_MAX ? NULL : buddy_books_alloc(pool->books_bytes);
 	if (!books)
 		return buddy_pool_refused(pool, pool->books_bytes, -ENOMEM);
 	pool->map = books;

@@ -93,12 +93,18 @@ int buddy_block_writable(const struct buddy_block *block)
 /* Return: 0 or a negative errno; @address: where. */
 static int map_block(const struct buddy_block *block, void **address, int flags)
 {
-	void *p = mmap(*address, block->length, block->prot, MAP_SHARED | flags,
-		       block->dev ? block->dev->fd : block->fd, (off_t)block->offset);
+	int fd = block->dev ? block->dev->fd : block->fd, err = -ENOMEM;
+	void *p;
 
-	if (p == MAP_FAILED)
+	/* a process of 32 bits cannot map all blocks */
+	if (block->length <= SIZE_MAX) {
+		p = mmap(*address, block->length, block->prot, MAP_SHARED | flags, fd,
+			 (off_t)block->offset);
+		err = p == MAP_FAILED ? -errno : 0;
+	}
+	if (err)
 		return buddy_fail(&(struct buddy_failure){
-			.operation = OP_MAP, .error = -errno, .length = block->length },
+			.operation = OP_MAP, .error = err, .length = block->length },
 			block->dev, NULL);
 	*address = p;
 	return 0;

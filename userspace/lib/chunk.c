@@ -133,7 +133,7 @@ static void *tree_alloc(struct buddy_pool *pool, uint32_t class, uint32_t granul
 	granule = ((uint64_t)chunk->slot << (pool->chunk_shift - GRANULE_SHIFT)) +
 		  (uint64_t)at;
 	pool->map[granule] = (uint8_t)class;
-	return (void *)(pool->base + (granule << GRANULE_SHIFT));
+	return (void *)(pool->base + (uintptr_t)(granule << GRANULE_SHIFT));
 }
 
 static void *huge_alloc(struct buddy_pool *pool, uint64_t size, uint64_t align)

@@ -94,7 +94,7 @@ static void copy_used(const struct span *span, uint64_t base, uint64_t from, uin
 	struct buddy_extent e;
 
 	if (!chunk) {
-		memcpy(copy, (void *)from, to - from);
+		memcpy(copy, (void *)(uintptr_t)from, to - from);
 		return;
 	}
 	for (uint32_t at = (uint32_t)((from - base) >> GRANULE_SHIFT);
@@ -108,7 +108,7 @@ static void copy_used(const struct span *span, uint64_t base, uint64_t from, uin
 		last = first + ((uint64_t)e.size << GRANULE_SHIFT);
 		first = first > from ? first : from;
 		last = last < to ? last : to;
-		memcpy(copy + (first - from), (void *)first, last - first);
+		memcpy(copy + (first - from), (void *)(uintptr_t)first, last - first);
 	}
 }
 
@@ -124,14 +124,14 @@ static int copy_part(struct maps *maps, const struct span *span, uint64_t base,
 		return -ENOMEM;
 	/* this mapping is the child's own, and has its end here */
 	if ((!(maps->prot & PROT_READ) || maps->fd < 0) &&
-	    mprotect((void *)from, length, PROT_READ))
+	    mprotect((void *)(uintptr_t)from, length, PROT_READ))
 		return -ENOMEM;
 	copy_used(span, base, from, to, copy);
 	if (maps->prot != (PROT_READ | PROT_WRITE) &&
 	    mprotect(copy, length, maps->prot))
 		return -ENOMEM;
 	return mremap(copy, length, length, MREMAP_MAYMOVE | MREMAP_FIXED,
-		      (void *)from) == MAP_FAILED ? -ENOMEM : 0;
+		      (void *)(uintptr_t)from) == MAP_FAILED ? -ENOMEM : 0;
 }
 
 /* Return: 0; -ENOMEM. */
@@ -150,7 +150,7 @@ int buddy_span_copy(struct maps *maps, struct buddy_pool *pool, struct span *spa
 		from = from < end ? from : end;
 		to = maps->to < end ? maps->to : end;
 		/* a hole is not for others to be mapped in */
-		if (at < from && buddy_arena_reserve((void *)at, from - at, MAP_FIXED) ==
+		if (at < from && buddy_arena_reserve((void *)(uintptr_t)at, from - at, MAP_FIXED) ==
 		    MAP_FAILED)
 			err = -ENOMEM;
 		else if (from < to && maps->shared)

@@ -231,7 +231,7 @@ static const struct word words[] = {
 	{ "number", put_look, .look = buddy_look_number },
 	{ "driver", put_look, .look = buddy_look_driver },
 	{ "module", put_look, .look = buddy_look_module },
-	{ .name = "file length", .put = put_length },
+	{ .name = "file_length", .put = put_length },
 	{ .name = "mode", .put = put_mode },
 };
 

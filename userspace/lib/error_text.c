@@ -78,8 +78,8 @@ static const char *why_no_node(const struct buddy_report *r)
 {
 	switch (buddy_look_node(r->text)) {
 	case NODE_FILE:
-		return is_ours(r) ? "it is a regular file of {file length}, not a device node: a program made it when the module was not loaded; rm {text}, then modprobe buddy_mem" :
-			"it is a regular file of {file length}, not a device node; the module's is /dev/buddy";
+		return is_ours(r) ? "it is a regular file of {file_length}, not a device node: a program made it when the module was not loaded; rm {text}, then modprobe buddy_mem" :
+			"it is a regular file of {file_length}, not a device node; the module's is /dev/buddy";
 	case NODE_DIRECTORY:
 		return "it is a directory, not a device node";
 	case NODE_OTHER:
@@ -300,7 +300,7 @@ static const struct row {
 	const char *(*why)(const struct buddy_report *r);
 } rows[] = {
 	{ OP_BACKEND, EINVAL, .why = why_no_backend },
-	{ OP_SIZE, EINVAL, .text = "that is no size; give bytes, or as 256M or 4G" },
+	{ OP_SIZE, EINVAL, .text = "that is no size; give it as 256M, 1.5G or 25%" },
 
 	{ OP_OPEN, ANY, .why = why_no_node },
 	{ OP_OPEN, ENOENT, .why = why_nothing },

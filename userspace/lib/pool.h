@@ -202,7 +202,7 @@ static inline uint32_t slot_of(const struct buddy_pool *pool, const void *p)
 
 static inline void *slot_address(const struct buddy_pool *pool, uint32_t slot)
 {
-	return (void *)(pool->base + ((uint64_t)slot << pool->chunk_shift));
+	return (void *)(pool->base + ((uintptr_t)slot << pool->chunk_shift));
 }
 
 /*

@@ -10,9 +10,13 @@
 
 #include <pthread.h>
 #include <stdbool.h>
+#include <sys/types.h>
 
 #include "buddy_mem.h"
 #include "error.h"
+
+/* Blocks of the process backend begin at 1 GiB of their file. */
+_Static_assert(sizeof(off_t) == 8, "compile with -D_FILE_OFFSET_BITS=64");
 
 /*
  * Allocating and freeing are no cancellation points, as malloc() and free() are none;

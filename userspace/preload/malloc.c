@@ -220,8 +220,9 @@ static int (*libc_trim)(size_t pad);
  */
 void preload_resolve(void)
 {
-	libc_usable_size = (size_t (*)(void *))dlsym(RTLD_NEXT, "malloc_usable_size");
-	libc_trim = (int (*)(size_t))dlsym(RTLD_NEXT, "malloc_trim");
+	/* ISO C has no conversion from an object's address to a function's */
+	*(void **)&libc_usable_size = dlsym(RTLD_NEXT, "malloc_usable_size");
+	*(void **)&libc_trim = dlsym(RTLD_NEXT, "malloc_trim");
 }
 
 size_t malloc_usable_size(void *p)

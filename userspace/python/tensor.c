@@ -66,11 +66,11 @@ static void capsule_end(PyObject *capsule)
 }
 
 /*
- * PyTorch 1.13 ends the process in std::terminate() if a stride is negative, and asks for no
- * version. So only a consumer that asks for version 1.0, as NumPy 2 does, gets such strides.
- * The stride of a single element has no meaning.
+ * PyTorch, 1.13 to 2.12 at least, ends the process in std::terminate() if a stride is
+ * negative, and nothing tells which consumer asks. The stride of a single element has no
+ * meaning.
  */
-static int stride_from(struct array *array, int i, bool versioned, int64_t *stride)
+static int stride_from(struct array *array, int i, int64_t *stride)
 {
 	int size = array->dtype->bits / 8;
 
@@ -80,19 +80,17 @@ static int stride_from(struct array *array, int i, bool versioned, int64_t *stri
 		return -1;
 	}
 	*stride = array->strides[i] / size;
-	if (*stride >= 0 || versioned)
-		return 0;
-	if (array->shape[i] > 1) {
+	if (*stride < 0 && array->shape[i] > 1) {
 		PyErr_SetString(PyExc_BufferError,
-				"negative strides, which not every consumer supports: use np.asarray(), or copy");
+				"negative strides, on which PyTorch aborts: use np.asarray(), or copy");
 		return -1;
 	}
-	*stride = 1;
+	if (*stride < 0)
+		*stride = 1;
 	return 0;
 }
 
-static int fill_tensor(struct array *array, struct dl_tensor *tensor, int64_t *numbers,
-		       bool versioned)
+static int fill_tensor(struct array *array, struct dl_tensor *tensor, int64_t *numbers)
 {
 	*tensor = (struct dl_tensor){
 		.data = array->data,
@@ -104,7 +102,7 @@ static int fill_tensor(struct array *array, struct dl_tensor *tensor, int64_t *n
 	};
 	for (int i = 0; i < array->ndim; i++) {
 		tensor->shape[i] = array->shape[i];
-		if (stride_from(array, i, versioned, &tensor->strides[i]))
+		if (stride_from(array, i, &tensor->strides[i]))
 			return -1;
 	}
 	return 0;
@@ -119,7 +117,7 @@ static PyObject *export_new(struct array *array, bool versioned)
 	if (!export)
 		return PyErr_NoMemory();
 	if (fill_tensor(array, versioned ? &export->versioned.tensor :
-					   &export->legacy.tensor, export->numbers, versioned)) {
+					   &export->legacy.tensor, export->numbers)) {
 		free(export);
 		return NULL;
 	}

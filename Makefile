@@ -38,12 +38,13 @@ help:
 	@echo 'make python     buddy_mem for Python, in place; python-wheel: a wheel in build/'
 	@echo 'make module     buddy_mem.ko for KVER=$$(uname -r)'
 	@echo 'make install    library, command, headers, man pages, udev rule (PREFIX=/usr/local)'
-	@echo 'make uninstall  removes them'
+	@echo 'make uninstall  removes them, but not what was changed in /etc'
 	@echo 'make dkms-install, dkms-uninstall  the module, for KVER and each later kernel'
 	@echo 'make clean      removes build/'
 	@echo 'How long each takes: README.md'
 
-all: userspace
+all: programs-needs
+	@$(MAKE) userspace
 
 run:
 	@userspace/install/need build vm
@@ -52,7 +53,7 @@ run:
 # The kernel's build system writes beside its sources: give each kernel a tree
 # of links of its own.
 module:
-	@test -e $(KDIR)/Makefile || { echo "no headers of kernel $(KVER) at $(KDIR): apt-get install linux-headers-$(KVER)" >&2; exit 1; }
+	@test -e $(KDIR)/Makefile || userspace/install/need --headers $(KVER)
 	@mkdir -p $(B)/module-$(KVER)
 	@cp -rsf $(abspath Kbuild VERSION module uapi) $(B)/module-$(KVER)/
 	$(MAKE) -C $(KDIR) M=$(abspath $(B)/module-$(KVER)) modules

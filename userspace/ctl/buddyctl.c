@@ -27,6 +27,7 @@ enum {
 	READ_ONLY = 1 << 9,
 	INTERVAL = 1 << 7,
 	OUTPUT = 1 << 8,
+	PLAN = 1 << 10,
 };
 
 static const struct command {
@@ -57,8 +58,8 @@ static const struct command {
 	  "FILE [-- COMMAND...]", "hold a block with the contents of FILE" },
 	{ "recv", ctl_recv, 1, true, true, JSON | OUTPUT,
 	  "SOCKET [-- COMMAND...]", "get a block that another process shares" },
-	{ "doctor", ctl_doctor, 0, false, true, JSON, "",
-	  "why there is no device, no permission, no huge page" },
+	{ "doctor", ctl_doctor, 0, false, true, JSON | PLAN, "",
+	  "what is wrong: module, settings, nodes, permissions, regions" },
 	{ "bench", ctl_bench, 0, false, false, JSON, "",
 	  "how long the calls take, by length" },
 };
@@ -98,6 +99,9 @@ static const struct option_row {
 	  "-n, --interval S     seconds between two pictures (default 1)" },
 	{ { "output", 1, NULL, 'o' }, OUTPUT,
 	  "-o, --output FILE    write its contents there (- is standard output)" },
+	{ { "size", 1, NULL, 0x107 }, PLAN,
+	  "    --size SIZE      print the line that loads the module with SIZE, as 8G or 50%" },
+	{ { "root", 1, NULL, 0x108 }, PLAN, NULL },	/* for tests: a machine's files */
 	{ { "version", 0, NULL, 'V' }, 0, "-V, --version" },
 	{ { "help", 0, NULL, 'h' }, 0, "-h, --help           (of one command: buddyctl COMMAND -h)" },
 };
@@ -107,7 +111,7 @@ static const struct option_row {
 static void usage_options(FILE *to, unsigned int of)
 {
 	for (size_t i = 0; i < COUNT(option_rows); i++)
-		if (!option_rows[i].of || option_rows[i].of & of)
+		if (option_rows[i].help && (!option_rows[i].of || option_rows[i].of & of))
 			fprintf(to, "  %s\n", option_rows[i].help);
 }
 
@@ -210,6 +214,12 @@ static int take_value(struct line *line, int option, const char *value)
 		ctl->seconds = strtod(value, &end);
 		return end == value || *end || !(ctl->seconds >= 0.1 && ctl->seconds <= 3600) ?
 		       wrong("--interval wants 0.1 to 3600 seconds", value) : 0;
+	case 0x107:
+		ctl->plan = value;
+		return 0;
+	case 0x108:
+		ctl->root = value;
+		return 0;
 	case 'd':
 		line->path = value;
 		return 0;
@@ -350,7 +360,8 @@ static int run(const struct command *command, struct ctl *ctl,
 
 	if (!path)
 		path = getenv("BUDDY_DEVICE");
-	if (!path || !*path)
+	ctl->chosen = path && *path;
+	if (!ctl->chosen)
 		path = "/dev/buddy";
 	ctl->name = backend == BUDDY_BACKEND_PROCESS && !command->no_device ? "process" : path;
 	ctl->command = command->name;

@@ -27,6 +27,9 @@ struct ctl {
 	uint32_t share_flags;	/* BUDDY_SHARE_* */
 	const char *socket;	/* where the block is given to others, or NULL */
 	const char *output;	/* of recv, or NULL */
+	bool chosen;		/* the device, by the user */
+	const char *plan;	/* of doctor: the size of regions to come, or NULL */
+	const char *root;	/* of doctor: where another machine's files are; for tests */
 	char **operands;	/* as many as the command has */
 	char **argv;		/* COMMAND; ends with NULL, which is all where none is run */
 };

@@ -107,16 +107,12 @@ void buddy_classes_init(struct buddy_pool *pool, uint64_t cache)
 	}
 }
 
-/*
- * Both locks are held. A foreign pool has no heaps, so no call finds a fast path; and
- * there is none that nobody would end.
- */
+/* Both locks are held. A foreign pool has no heaps, so no call finds a fast path. */
 static struct heap *heap_create(struct buddy_pool *pool)
 {
 	struct heap *heap = NULL;
 
-	if (!pool->foreign && have_key && !exiting &&
-	    !pthread_setspecific(exit_key, &my_heaps))
+	if (!pool->foreign)
 		heap = buddy_books_alloc(sizeof(*heap));
 	if (!heap)
 		return NULL;
@@ -137,6 +133,15 @@ static struct heap *heap_create(struct buddy_pool *pool)
 	return heap;
 }
 
+/*
+ * Will the end of the thread be told? May call malloc(), of an allocator with locks and
+ * fork handlers of its own, so it comes before our locks.
+ */
+static bool ends_heaps(void)
+{
+	return have_key && !exiting && !pthread_setspecific(exit_key, &my_heaps);
+}
+
 /* The calling thread's heap in @pool, which is now the one that it used last. */
 struct heap *buddy_heap_find(struct buddy_pool *pool, bool create)
 {
@@ -144,6 +149,7 @@ struct heap *buddy_heap_find(struct buddy_pool *pool, bool create)
 
 	if (buddy_heap_cache.id == pool->id)
 		return buddy_heap_cache.heap;
+	create = create && ends_heaps();
 	buddy_lock(&buddy_registry);
 	for (heap = my_heaps; heap && heap->pool != pool; heap = heap->thread_next)
 		;

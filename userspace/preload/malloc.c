@@ -2,28 +2,29 @@
 /*
  * malloc.c - malloc() and its family, for LD_PRELOAD: what is at least as large as
  * the threshold comes from a pool of libbuddymem, everything else, and what the pool
- * has no memory for, from libc.
+ * has no memory for, from the allocator that the program has without this library
+ * (next.c).
  *
- * Whose a pointer is its address tells. libc's functions are reached by glibc's own
- * names for them, not by dlsym(), which may allocate; those that have no such name are
- * looked up when the program starts. errno is as malloc(3) says: set
- * where there is no memory, else kept.
+ * The address of a pointer tells which of the two it belongs to. Functions that are made
+ * of others (reallocarray(), valloc(), pvalloc()) call those by their names, so they
+ * work if another library's malloc() comes before ours. errno is as malloc(3) says: set
+ * if there is no memory, else kept.
  */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
-#include <dlfcn.h>
 #include <unistd.h>
 
 #include "preload.h"
 
-void *__libc_malloc(size_t size);
-void *__libc_calloc(size_t count, size_t size);
-void *__libc_realloc(void *p, size_t size);
-void *__libc_memalign(size_t align, size_t size);
-void __libc_free(void *p);
+/* See preload_is_called(). */
+static bool probing, reached;
+
+/* C23's; no header of today has them. */
+void free_sized(void *p, size_t size);
+void free_aligned_sized(void *p, size_t align, size_t size);
 
 static inline bool is_large(size_t size)
 {
@@ -40,6 +41,10 @@ static void *large(size_t size, size_t align, bool zero)
 	struct buddy_pool *pool;
 	void *p = NULL;
 
+	if (probing) {
+		reached = true;
+		return NULL;
+	}
 	preload_inside = true;
 	pool = preload_open();
 	if (pool && zero)
@@ -85,7 +90,7 @@ void *malloc(size_t size)
 {
 	void *p = is_large(size) ? large(size, 1, false) : NULL;
 
-	return p ? p : __libc_malloc(size);
+	return p ? p : preload_next.malloc(size);
 }
 
 void free(void *p)
@@ -93,7 +98,7 @@ void free(void *p)
 	if (preload_owns(p))
 		large_free(p);
 	else
-		__libc_free(p);
+		preload_next.free(p);
 }
 
 void *calloc(size_t count, size_t size)
@@ -103,10 +108,10 @@ void *calloc(size_t count, size_t size)
 
 	if (!__builtin_mul_overflow(count, size, &bytes) && is_large(bytes))
 		p = large(bytes, 1, true);
-	return p ? p : __libc_calloc(count, size);
+	return p ? p : preload_next.calloc(count, size);
 }
 
-/* A buffer of libc that becomes large, or one of the pool that becomes small. */
+/* A buffer of the next allocator that becomes large, or one of the pool that becomes small. */
 static void *move(void *old, size_t old_size, size_t size)
 {
 	void *p = malloc(size);
@@ -145,14 +150,15 @@ void *realloc(void *old, size_t size)
 		return malloc(size);
 	if (preload_owns(old))
 		return large_realloc(old, size);
-	/* libc moves the pages of what is large already, and copies nothing */
-	if (is_large(size) && malloc_usable_size(old) < preload_threshold)
-		p = move(old, malloc_usable_size(old), size);
+	/* others move the pages of what is large already, and copy nothing */
+	if (is_large(size) && preload_next.sizes_known &&
+	    preload_next.usable_size(old) < preload_threshold)
+		p = move(old, preload_next.usable_size(old), size);
 	if (p)
 		return p;
-	/* where there is no memory for two, libc may make it longer where it is */
+	/* if there is no memory for two, it may become longer where it is */
 	errno = saved;
-	return __libc_realloc(old, size);
+	return preload_next.realloc(old, size);
 }
 
 void *reallocarray(void *old, size_t count, size_t size)
@@ -166,33 +172,38 @@ void *reallocarray(void *old, size_t count, size_t size)
 	return realloc(old, bytes);
 }
 
+static void *large_aligned(size_t align, size_t size)
+{
+	bool power_of_two = align && !(align & (align - 1));
+
+	return power_of_two && is_large(size) ? large(size, align, false) : NULL;
+}
+
 void *memalign(size_t align, size_t size)
 {
-	void *p = NULL;
+	void *p = large_aligned(align, size);
 
-	if (is_large(size) && align && !(align & (align - 1)))
-		p = large(size, align, false);
-	return p ? p : __libc_memalign(align, size);
+	return p ? p : preload_next.memalign(align, size);
 }
 
 void *aligned_alloc(size_t align, size_t size)
 {
-	return memalign(align, size);
+	void *p = large_aligned(align, size);
+
+	return p ? p : preload_next.aligned_alloc(align, size);
 }
 
 int posix_memalign(void **result, size_t align, size_t size)
 {
-	int saved = errno;
-	void *p;
+	void *p = align % sizeof(void *) ? NULL : large_aligned(align, size);
+	int saved = errno, err = 0;
 
-	if (align % sizeof(void *) || !align || (align & (align - 1)))
-		return EINVAL;
-	p = memalign(align, size);
+	if (p)
+		*result = p;
+	else
+		err = preload_next.posix_memalign(result, align, size);
 	errno = saved;
-	if (!p)
-		return ENOMEM;
-	*result = p;
-	return 0;
+	return err;
 }
 
 void *valloc(size_t size)
@@ -211,30 +222,24 @@ void *pvalloc(size_t size)
 	return memalign(page, bytes & ~(page - 1));
 }
 
-static size_t (*libc_usable_size)(void *p);
-static int (*libc_trim)(size_t pad);
-
-/*
- * dlsym() takes the loader's lock, which a thread of the program must not wait for: the
- * one in dlopen() may wait for that thread. So it is called before there are threads.
- */
-void preload_resolve(void)
+void free_sized(void *p, size_t size)
 {
-	/* ISO C has no conversion from an object's address to a function's */
-	*(void **)&libc_usable_size = dlsym(RTLD_NEXT, "malloc_usable_size");
-	*(void **)&libc_trim = dlsym(RTLD_NEXT, "malloc_trim");
+	(void)size;
+	free(p);
+}
+
+void free_aligned_sized(void *p, size_t align, size_t size)
+{
+	(void)align;
+	(void)size;
+	free(p);
 }
 
 size_t malloc_usable_size(void *p)
 {
 	if (!p)
 		return 0;
-	if (preload_owns(p))
-		return large_size(p);
-	/* a library's start that is before ours */
-	if (!libc_usable_size)
-		preload_resolve();
-	return libc_usable_size(p);
+	return preload_owns(p) ? large_size(p) : preload_next.usable_size(p);
 }
 
 static bool trim_pool(void)
@@ -252,5 +257,22 @@ int malloc_trim(size_t pad)
 {
 	bool trimmed = __atomic_load_n(&preload_pool, __ATOMIC_ACQUIRE) && trim_pool();
 
-	return (libc_trim && libc_trim(pad)) || trimmed;
+	return preload_next.trim(pad) || trimmed;
+}
+
+/*
+ * Not if a library before this one, or the program, has a malloc() of its own: what it
+ * lacks of the family comes to us, but never its free(). If it hands requests on, as
+ * tracers do, it also hands on the buffers to free.
+ */
+bool preload_is_called(void)
+{
+	size_t threshold = preload_threshold;
+
+	probing = true;
+	preload_threshold = 0;
+	free(malloc(1));
+	preload_threshold = threshold;
+	probing = false;
+	return reached;
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * preload.h - what the two halves of libbuddymem_preload.so share: state.c opens the
- * pool and keeps the counters, malloc.c is what programs call.
+ * preload.h - what the parts of libbuddymem_preload.so share: malloc.c is what programs
+ * call, next.c the allocator behind it, jemalloc.c that one's own functions, state.c opens
+ * the pool and keeps the counters, books.c is the memory of the library itself.
  */
 #ifndef BUDDY_PRELOAD_H
 #define BUDDY_PRELOAD_H
@@ -17,22 +18,51 @@ enum preload_count {
 	COUNT_SERVED,		/* large, and the pool's */
 	COUNT_SERVED_BYTES,	/* as asked for */
 	COUNT_FREED,
-	COUNT_FULL,		/* large, but the pool had no memory: libc's */
-	COUNT_CLOSED,		/* large, but there is no pool: libc's */
+	COUNT_FULL,		/* large, but the pool had no memory: the next allocator's */
+	COUNT_CLOSED,		/* large, but there is no pool: the next allocator's */
 	COUNT_END,
 };
 
-/* Before there is a pool, and where there will be none: above every size. */
+/* The functions that serve what the pool does not; see next.c. */
+struct preload_next {
+	void *(*malloc)(size_t size);
+	void (*free)(void *p);
+	void *(*calloc)(size_t count, size_t size);
+	void *(*realloc)(void *p, size_t size);
+	void *(*memalign)(size_t align, size_t size);
+	void *(*aligned_alloc)(size_t align, size_t size);
+	int (*posix_memalign)(void **result, size_t align, size_t size);
+	size_t (*usable_size)(void *p);
+	int (*trim)(size_t pad);
+	/* usable_size() knows what realloc() takes: both are of one allocator */
+	bool sizes_known;
+};
+
+extern struct preload_next preload_next;
+/* Fill preload_next, and what jemalloc has besides. Before there are threads. */
+void preload_resolve(void);
+void preload_resolve_jemalloc(void);
+/* Does the malloc() that the program calls lie in this library? */
+bool preload_is_first(void);
+
+/*
+ * The malloc() and free() of the program, for other files than malloc.c, where the linker
+ * takes those names for books.c's.
+ */
+void *__real_malloc(size_t size);
+void __real_free(void *p);
+
+/* Before there is a pool, and if there will be none: above every size. */
 extern size_t preload_threshold;
 /* NULL until the first large allocation. */
 extern struct buddy_pool *preload_pool;
-/* The calling thread is inside the library: what it allocates there is libc's. */
+/* The calling thread is inside the library: what it allocates there is not the pool's. */
 extern _Thread_local bool preload_inside __attribute__((tls_model("initial-exec")));
 
-/* Finds the functions of libc that have no other name. Before there are threads. */
-void preload_resolve(void);
+/* Does a malloc() of the program come here? Before there are threads. */
+bool preload_is_called(void);
 void preload_count(enum preload_count what, uint64_t n);
-/* The pool, opened by the first call; NULL where it cannot be had. */
+/* The pool, opened by the first call; NULL if it cannot be had. */
 struct buddy_pool *preload_open(void);
 
 /* An object of the pool is there to be looked at: is this one? */

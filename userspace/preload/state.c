@@ -3,11 +3,14 @@
  * state.c - the pool behind malloc(), opened when it is first needed; the
  * environment; the counters and the line at exit.
  *
- * A pool that cannot be had is no error: the program runs on libc.
+ * A pool that cannot be had is no error: the program runs on the allocator that it has
+ * without this library.
  *
- * once protects the opening. Who opens, or allocates or frees in the pool, has
- * preload_inside set, so the malloc() of that thread is libc's, and opening does not
- * come back here.
+ * once protects the opening. A thread that opens, allocates or frees in the pool has
+ * preload_inside set, so its malloc() does not come back here.
+ *
+ * A program with the rights of another user (set-user-ID) takes no word from the
+ * environment: hence secure_getenv().
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -39,6 +42,7 @@ _Thread_local bool preload_inside;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static uint64_t counts[COUNT_END];
 static char why_not[256];	/* there is no pool */
+static bool called;	/* the program's malloc() is ours */
 static const char *backend_name = "none";
 static int report_fd = -1;	/* stderr, which many programs close before the end */
 static struct stat report_file;	/* what it was then: the number may be another's */
@@ -61,7 +65,7 @@ static uint64_t size_of(const char *text, uint64_t base, uint64_t otherwise)
 
 static uint64_t env_size(const char *name, uint64_t base)
 {
-	return size_of(getenv(name), base, 0);
+	return size_of(secure_getenv(name), base, 0);
 }
 
 /* So large that most buffers fit, and so small that the pool has some of them. */
@@ -119,12 +123,12 @@ static int create_pool(struct buddy_dev *dev, struct buddy_pool **pool)
 
 static int open_pool(void)
 {
-	const char *name = getenv("BUDDY_BACKEND");
+	const char *name = secure_getenv("BUDDY_BACKEND");
 	struct buddy_pool *pool;
 	struct buddy_dev *dev;
 	int err;
 
-	/* a memfd for want of a device would be no better than libc */
+	/* a memfd for want of a device would be no better than other malloc()s */
 	err = buddy_dev_open(&dev, name && *name ? BUDDY_BACKEND_DEFAULT :
 			     BUDDY_BACKEND_DEVICE, NULL, 0);
 	if (err)
@@ -152,35 +156,31 @@ struct buddy_pool *preload_open(void)
 	return preload_pool;
 }
 
-static const char *find(char **environment, const char *name)
-{
-	size_t n = strlen(name);
-
-	for (char **at = environment; at && *at; at++)
-		if (!strncmp(*at, name, n) && (*at)[n] == '=')
-			return *at + n + 1;
-	return NULL;
-}
-
 /*
  * From here on sizes are compared with what the user said. Linked with -z initfirst,
- * this comes before the start of every other library, and of libc: getenv() has no
- * environment yet. So the fork handler is the first that is registered, and its locks
- * are taken after those of the program have run, which may allocate, and wait for
- * threads that do.
+ * this comes before the start of every other library, and of libc, so getenv() has no
+ * environment yet: libc gets here what it will set itself. So the fork handler is the
+ * first that is registered, and its locks are taken after those of the program have run,
+ * which may allocate, and wait for threads that do.
  */
 __attribute__((constructor))
 static void start(int argc, char **argv, char **environment)
 {
-	const char *wanted = find(environment, "BUDDY_PRELOAD_STATS");
-	uint64_t bytes = size_of(find(environment, "BUDDY_PRELOAD_THRESHOLD"), 0,
-				 THRESHOLD_DEFAULT);
+	const char *wanted;
+	uint64_t bytes;
 
 	(void)argc;
 	(void)argv;
+	environ = environment;
+	wanted = secure_getenv("BUDDY_PRELOAD_STATS");
+	bytes = size_of(secure_getenv("BUDDY_PRELOAD_THRESHOLD"), 0, THRESHOLD_DEFAULT);
 	preload_resolve();
 	buddy_registry_init();
-	preload_threshold = bytes < THRESHOLD_MIN ? THRESHOLD_MIN : bytes;
+	called = preload_is_first() || preload_is_called();
+	if (called) {
+		preload_resolve_jemalloc();
+		preload_threshold = bytes < THRESHOLD_MIN ? THRESHOLD_MIN : bytes;
+	}
 	if (wanted && *wanted && strcmp(wanted, "0"))
 		report_fd = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, REPORT_FD);
 	if (report_fd >= 0 && fstat(report_fd, &report_file))
@@ -204,7 +204,7 @@ __attribute__((destructor)) static void report(void)
 		return;
 	n = snprintf(line, sizeof(line),
 		     "buddy_preload: pid %d, backend %s, %llu buffers of %llu bytes, "
-		     "%llu freed, %llu to libc (full %llu, no pool %llu%s%s)\n",
+		     "%llu freed, %llu from elsewhere (full %llu, no pool %llu%s%s)%s\n",
 		     (int)getpid(), backend_name,
 		     (unsigned long long)counts[COUNT_SERVED],
 		     (unsigned long long)counts[COUNT_SERVED_BYTES],
@@ -212,7 +212,8 @@ __attribute__((destructor)) static void report(void)
 		     (unsigned long long)(counts[COUNT_FULL] + counts[COUNT_CLOSED]),
 		     (unsigned long long)counts[COUNT_FULL],
 		     (unsigned long long)counts[COUNT_CLOSED],
-		     *why_not ? ": " : "", why_not);
+		     *why_not ? ": " : "", why_not,
+		     called ? "" : "; another malloc() comes before this one");
 	if (n > 0)
 		(void)!write(report_fd, line, n < (int)sizeof(line) ? (size_t)n :
 			     sizeof(line) - 1);

@@ -12,6 +12,9 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <malloc.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -19,7 +22,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <sys/time.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -436,6 +441,52 @@ static void signals(void)
 	expect(can_allocate());
 }
 
+/* From now on an mmap() of less than 512 KiB is the end: books are, buffers are not. */
+static void forbid_books(void)
+{
+	/* low words: little endian */
+	static struct sock_filter code_[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_mmap, 0, 4),
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[1]) + 4),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 0, 0, 2),
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[1])),
+		BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, MIB / 2, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
+	};
+	const struct sock_fprog filter = { TAP_COUNT(code_), code_ };
+
+	expect(!prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
+	expect(!prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter));
+}
+
+/* A request that the pool cannot serve costs no system call of its own. */
+static void hopeless(void)
+{
+	static const size_t sizes[] = { (size_t)1 << 36, (size_t)1 << 50, (size_t)1 << 62 };
+	static void *held[64];
+	void *small;
+
+	/* chunks take all that the pool may have */
+	for (size_t i = 0; i < TAP_COUNT(held); i++)
+		held[i] = hidden(malloc(2 * MIB));
+	small = hidden(malloc(100));
+	expect(library_fd() > 0);
+	forbid_books();
+	for (size_t i = 0; i < TAP_COUNT(sizes); i++) {
+		expect(!hidden(malloc(sizes[i])));
+		expect(!hidden(calloc(1, sizes[i])));
+		expect(!hidden(memalign(4096, sizes[i])));
+		expect(!hidden(realloc(hidden(small), sizes[i])));
+		expect(!hidden(realloc(hidden(held[0]), sizes[i])));
+	}
+	free(hidden(malloc(2 * MIB)));
+	free(hidden(malloc(5 * MIB)));
+	small = hidden(realloc(small, 3 * MIB));
+	expect(small);
+}
+
 static const struct tap_case cases[] = {
 	{ "a plugin's thread, in dlopen()", plugin },
 	{ "fork handlers of a library", fork_handlers },
@@ -446,6 +497,7 @@ static const struct tap_case cases[] = {
 	{ "fork() in a signal handler", signals },
 	{ "children of another thread", strangers },
 	{ "children that are not reaped", unseen_children },
+	{ "requests that cannot be served", hopeless },
 	{ "a limit of addresses", few_addresses },
 	{ "no child, or a dead one", no_child },
 };

@@ -127,19 +127,27 @@ static int span_map(struct buddy_pool *pool, struct span *span, uint64_t length,
 	return err;
 }
 
-/* Takes a block and maps it. @align: a power of two. Return: 0, -errno. */
-int buddy_span_take(struct buddy_pool *pool, struct span *span, uint64_t length,
-		    uint64_t align, uint32_t *slot)
+/* May the pool take as much? Before anything is mapped for it. Return: 0, -errno. */
+int buddy_span_allowed(const struct buddy_pool *pool, uint64_t length, uint64_t align)
 {
 	uint64_t slots = ((length - 1) >> pool->chunk_shift) + 1;
 	uint64_t page_length = (length + pool->page - 1) & ~(uint64_t)(pool->page - 1);
-	long at;
-	int err;
 
 	if (slots > pool->nr_slots || page_length < length)
 		return buddy_object_refused(pool, length, align, -EFBIG);
 	if (page_length > pool->limit - pool->bytes)
 		return buddy_object_refused(pool, length, align, -ENOMEM);
+	return 0;
+}
+
+/* Takes a block that is allowed, and maps it. @align: a power of two. Return: 0, -errno. */
+int buddy_span_take(struct buddy_pool *pool, struct span *span, uint64_t length,
+		    uint64_t align, uint32_t *slot)
+{
+	uint64_t slots = ((length - 1) >> pool->chunk_shift) + 1;
+	long at;
+	int err;
+
 	at = buddy_core_alloc(&pool->slots, (uint32_t)slots,
 			      (uint32_t)(align >> pool->chunk_shift));
 	if (at < 0)

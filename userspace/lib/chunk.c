@@ -79,8 +79,11 @@ static struct chunk *chunk_create(struct buddy_pool *pool)
 {
 	uint32_t granules = 1u << (pool->chunk_shift - GRANULE_SHIFT);
 	size_t bytes = buddy_chunk_books(pool);
-	struct chunk *chunk = buddy_books_alloc(bytes);
+	struct chunk *chunk;
 
+	if (buddy_span_allowed(pool, chunk_bytes(pool), 0))
+		return NULL;
+	chunk = buddy_books_alloc(bytes);
 	if (!chunk) {
 		buddy_fail_memory(OP_POOL_ALLOC, pool->dev, chunk_bytes(pool));
 		return NULL;
@@ -138,10 +141,13 @@ static void *tree_alloc(struct buddy_pool *pool, uint32_t class, uint32_t granul
 
 static void *huge_alloc(struct buddy_pool *pool, uint64_t size, uint64_t align)
 {
-	struct span *span = buddy_books_alloc(sizeof(*span));
+	struct span *span;
 	uint32_t slot;
 	void *object;
 
+	if (buddy_span_allowed(pool, size, align))
+		return NULL;
+	span = buddy_books_alloc(sizeof(*span));
 	if (!span) {
 		buddy_fail_memory(OP_POOL_ALLOC, pool->dev, size);
 		return NULL;

@@ -191,7 +191,8 @@ void *buddy_object_get(struct buddy_pool *pool, struct heap *heap, uint32_t clas
 		return NULL;
 	}
 	object = buddy_object_alloc(pool, class, size, align);
-	if (!object) {
+	/* what is above the limit costs the caches nothing */
+	if (!object && size <= pool->limit) {
 		if (heap)
 			buddy_heap_empty(pool, heap);
 		buddy_depot_empty(pool);

@@ -232,6 +232,7 @@ int buddy_object_refused(const struct buddy_pool *pool, uint64_t length, uint64_
 int buddy_arena_create(struct buddy_pool *pool, uint64_t bytes);
 void buddy_arena_destroy(struct buddy_pool *pool);
 void *buddy_arena_reserve(void *address, uint64_t bytes, int flags);
+int buddy_span_allowed(const struct buddy_pool *pool, uint64_t length, uint64_t align);
 int buddy_span_take(struct buddy_pool *pool, struct span *span, uint64_t length,
 		    uint64_t align, uint32_t *slot);
 void buddy_span_return(struct buddy_pool *pool, struct span *span, uint32_t slot);

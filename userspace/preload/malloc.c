@@ -111,15 +111,13 @@ void *calloc(size_t count, size_t size)
 	return p ? p : preload_next.calloc(count, size);
 }
 
-/* A buffer of the next allocator that becomes large, or one of the pool that becomes small. */
-static void *move(void *old, size_t old_size, size_t size)
+/* What @old has is moved to @p, of @size bytes, or NULL. Return: @p */
+static void *moved(void *p, size_t size, void *old, size_t old_size)
 {
-	void *p = malloc(size);
-
-	if (!p)
-		return NULL;
-	memcpy(p, old, old_size < size ? old_size : size);
-	free(old);
+	if (p) {
+		memcpy(p, old, old_size < size ? old_size : size);
+		free(old);
+	}
 	return p;
 }
 
@@ -133,17 +131,19 @@ static void *large_realloc(void *old, size_t size)
 		return NULL;
 	}
 	if (!is_large(size) && !preload_inside)
-		return move(old, large_size(old), size);
+		return moved(malloc(size), size, old, large_size(old));
 	preload_inside = true;
 	p = buddy_pool_realloc(preload_pool, old, size);
 	preload_inside = false;
 	errno = saved;
-	return p ? p : move(old, large_size(old), size);
+	if (p)
+		return p;
+	preload_count(COUNT_FULL, 1);
+	return moved(preload_next.malloc(size), size, old, large_size(old));
 }
 
 void *realloc(void *old, size_t size)
 {
-	int saved = errno;
 	void *p = NULL;
 
 	if (!old)
@@ -153,12 +153,9 @@ void *realloc(void *old, size_t size)
 	/* others move the pages of what is large already, and copy nothing */
 	if (is_large(size) && preload_next.sizes_known &&
 	    preload_next.usable_size(old) < preload_threshold)
-		p = move(old, preload_next.usable_size(old), size);
-	if (p)
-		return p;
-	/* if there is no memory for two, it may become longer where it is */
-	errno = saved;
-	return preload_next.realloc(old, size);
+		p = moved(large(size, 1, false), size, old,
+			  preload_next.usable_size(old));
+	return p ? p : preload_next.realloc(old, size);
 }
 
 void *reallocarray(void *old, size_t count, size_t size)

@@ -59,11 +59,13 @@ enum buddy_backend {
  * A program that has more rights than its caller (set-user-ID, see secure_getenv(3)) has
  * none of these variables.
  *
- * Return: 0; -ENOENT (no node: is the module loaded?); -EACCES (no permission
- * for it); -EINVAL (unknown backend, bad $BUDDY_BACKEND or $BUDDY_SIZE);
- * -EFBIG (@size is more than a process backend can have, or RLIMIT_FSIZE allows: 1 GiB
- * and the region); -ENOTTY (not a buddy device); -EPROTO (a module of another ABI
- * version); -ENOMEM; others of open(2).
+ * Return: 0; -ENOENT (no node: is the module loaded?); -EACCES (no permission for it, or
+ * its file system is mounted nodev); -EPERM (the device cgroup of a container forbids
+ * it); -ENODEV, -ENXIO (no driver has the number of the node); -ENOTTY (not a buddy
+ * device: another driver's node, or a regular file); -EPROTO (a module of another ABI
+ * version); -EINVAL (unknown backend, bad $BUDDY_BACKEND or $BUDDY_SIZE); -EFBIG (@size
+ * is more than a process backend can have, or RLIMIT_FSIZE allows: 1 GiB and the
+ * region); -ENOMEM; others of open(2).
  */
 int buddy_dev_open(struct buddy_dev **dev, enum buddy_backend backend,
 		   const char *path, uint64_t size);

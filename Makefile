@@ -19,7 +19,7 @@ include tests/Makefile.inc
 
 help:
 	@echo 'make run        from a fresh machine to text out of /dev/buddy, in a VM'
-	@echo 'make test       every test; the last line is N passed, N failed, N skipped'
+	@echo 'make test       the standard suites; the last line is N passed, N failed, N skipped'
 	@echo 'make test-core  the tests of this machine: tree, library, pool, command, Python'
 	@echo 'make test-vm    the tests that need the module, in a VM'
 	@echo 'make test-debug  on a kernel with checkers, which is built once'

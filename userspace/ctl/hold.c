@@ -40,7 +40,7 @@ static int wrong_length(const char *text)
 static int no_memory(const struct buddy_alloc *r)
 {
 	fprintf(stderr,
-		"buddyctl: no free range of %s: %s are free, the largest range is %s, and %s are on their way back%s\n",
+		"buddyctl: no free range of %s: %s are free, the largest range is %s, and %s are being reclaimed%s\n",
 		ctl_bytes(r->length), ctl_bytes(r->out_free), ctl_bytes(r->out_largest),
 		ctl_bytes(r->out_returning),
 		!(r->flags & BUDDY_ALLOC_SCATTER) && r->out_free > r->length ?

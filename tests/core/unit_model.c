@@ -14,24 +14,17 @@
  *   a poisoned page is never allocated again
  *   when no step is left, nothing waits but for a pin, and no empty unit is split
  *
- * Each rule of the design has a mutant that leaves it out, in which the search must find
- * a violation. `unit_model` prints TAP; `unit_model NAME` prints the steps that lead to
- * the violation of one mutant.
- *
- * Idea: explicit-state model checking, as SPIN has it (G. J. Holzmann).
+ * `unit_model` prints TAP; `unit_model NAME` the steps that lead to the violation of one
+ * mutant (explore.h).
  */
 #include <stdbool.h>
 #include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
 #define PAGES		3
 #define ALL		((1 << PAGES) - 1)
 #define EXTENTS		2
 #define OPERATIONS	9
 #define STAGES		4	/* two threads of stage 1, then two of stage 2 */
-#define TABLE		(1u << 24)
 
 /* A thread of stage 1 or 2: where it is, and the pages that it has. */
 struct thread {
@@ -71,9 +64,9 @@ enum mutant {
 	MUTANTS,
 };
 
-static const struct {
-	const char *name, *rule;
-} mutants[MUTANTS] = {
+#include "explore.h"
+
+static const struct explore_mutant mutants[MUTANTS] = {
 	{ "none", "all rules hold in every state" },
 	{ "no-busy", "one thread has a unit in a stage" },
 	{ "no-pin-of-unit", "a unit stays split while stage 1 has it" },
@@ -85,49 +78,7 @@ static const struct {
 	{ "check-without-unmap", "the reference check counts mappings" },
 };
 
-static enum mutant mutant;
-static const char *violation;
-
-/* The visited states, and how each was reached. */
-static struct node {
-	struct state state;
-	uint32_t from;
-	char step[28];
-} *nodes;
-static uint32_t nr_nodes, *table;
-
-static void check(bool good, const char *what)
-{
-	if (!good && !violation)
-		violation = what;
-}
-
-static uint32_t hash(const struct state *s)
-{
-	const uint8_t *byte = (const uint8_t *)s;
-	uint64_t h = 1469598103934665603ull;
-
-	for (size_t i = 0; i < sizeof(*s); i++)
-		h = (h ^ byte[i]) * 1099511628211ull;
-	return (uint32_t)(h ^ h >> 32) % TABLE;
-}
-
-static void reach(const struct state *s, uint32_t from, const char *step)
-{
-	uint32_t at = hash(s);
-
-	while (table[at] && memcmp(&nodes[table[at]].state, s, sizeof(*s)))
-		at = (at + 1) % TABLE;
-	if (table[at])
-		return;
-	if (nr_nodes + 1 == TABLE / 2) {
-		puts("Bail out! more states than there is room for");
-		exit(1);
-	}
-	table[at] = ++nr_nodes;
-	nodes[nr_nodes] = (struct node){ .state = *s, .from = from };
-	snprintf(nodes[nr_nodes].step, sizeof(nodes[nr_nodes].step), "%s", step);
-}
+static int mutant;	/* enum mutant */
 
 /* --- the module ------------------------------------------------------------------ */
 
@@ -186,7 +137,7 @@ static bool stage1_step(struct state *s, int t)
 		thread->at = reachable ? 3 : 2;
 		return true;
 	case 2:
-		check(thread->file == s->file, "the bits of another file's unit are changed");
+		explore_check(thread->file == s->file, "the bits of another file's unit are changed");
 		thread->mask = s->dead & (mutant == POISON_TAKEN_AGAIN ? ALL : ~s->clear);
 		s->dead &= ~thread->mask;
 		s->clear |= thread->mask;
@@ -223,10 +174,10 @@ static bool stage2_step(struct state *s, int t)
 		return true;
 	case 1:
 		for (int e = 0; e < EXTENTS; e++)
-			check(!(s->extent[e].pages & thread->mask), "live pages are zeroed");
-		check(!(s->mapped & thread->mask), "mapped pages are zeroed");
-		check(!(s->pinned & thread->mask), "pinned pages are zeroed");
-		check(!(s->retired & thread->mask), "a retired page is taken again");
+			explore_check(!(s->extent[e].pages & thread->mask), "live pages are zeroed");
+		explore_check(!(s->mapped & thread->mask), "mapped pages are zeroed");
+		explore_check(!(s->pinned & thread->mask), "pinned pages are zeroed");
+		explore_check(!(s->retired & thread->mask), "a retired page is taken again");
 		s->dirty &= ~(thread->mask & ~s->poisoned);
 		thread->at = 2;
 		return true;
@@ -247,10 +198,10 @@ static bool stage2_step(struct state *s, int t)
 
 static void allocate(struct state *s, uint8_t pages, struct extent *extent)
 {
-	check(!(pages & s->dirty), "a new extent has old contents");
-	check(!(pages & s->mapped), "a new extent is mapped already");
-	check(!(pages & s->pinned), "a new extent is pinned already");
-	check(!(pages & s->poisoned), "a poisoned page is allocated again");
+	explore_check(!(pages & s->dirty), "a new extent has old contents");
+	explore_check(!(pages & s->mapped), "a new extent is mapped already");
+	explore_check(!(pages & s->pinned), "a new extent is pinned already");
+	explore_check(!(pages & s->poisoned), "a poisoned page is allocated again");
 	s->used |= pages;
 	extent->pages |= pages;
 }
@@ -366,14 +317,14 @@ static void operate(const struct state *s, uint32_t from)
 			next.operations++;
 			snprintf(step, sizeof(step), "file %d allocates %d", file, e);
 			if (op_alloc(&next, e, file))
-				reach(&next, from, step);
+				explore_reach(&next, from, step);
 		}
 		for (size_t o = 0; o < NR_OPERATIONS; o++) {
 			next = *s;
 			next.operations++;
 			snprintf(step, sizeof(step), "%s %d", operations[o].name, e);
 			if (operations[o].run(&next, e))
-				reach(&next, from, step);
+				explore_reach(&next, from, step);
 		}
 	}
 }
@@ -394,12 +345,12 @@ static bool work(const struct state *s, uint32_t from)
 		/* being refused by a pin, again and again, is no progress */
 		moved |= !(stage == 1 && s->pinned);
 		snprintf(step, sizeof(step), "stage %d, thread %d: %d", stage, t, at);
-		reach(&next, from, step);
+		explore_reach(&next, from, step);
 	}
 	if (s->pinned) {
 		next = *s;
 		next.pinned = 0;
-		reach(&next, from, "the pins end");
+		explore_reach(&next, from, "the pins end");
 		moved = true;
 	}
 	return moved;
@@ -407,69 +358,22 @@ static bool work(const struct state *s, uint32_t from)
 
 static void check_end(const struct state *s)
 {
-	check(!(s->dead & ~s->clear), "dead pages that nothing will bring back");
-	check(!(s->clear & ~s->dead), "unreachable pages that nothing will zero");
-	check(!s->file || s->used, "an empty unit stays split");
+	explore_check(!(s->dead & ~s->clear), "dead pages that nothing will bring back");
+	explore_check(!(s->clear & ~s->dead), "unreachable pages that nothing will zero");
+	explore_check(!s->file || s->used, "an empty unit stays split");
 }
 
-static const char *search(void)
+static void expand(const struct state *s, uint32_t at)
 {
-	static const struct state empty;
-	uint32_t at = 0;
-
-	memset(table, 0, TABLE * sizeof(*table));
-	nr_nodes = 0;
-	violation = NULL;
-	reach(&empty, 0, "a free unit");
-	while (at < nr_nodes && !violation) {
-		struct state s = nodes[++at].state;
-
-		if (s.operations < OPERATIONS)
-			operate(&s, at);
-		if (!work(&s, at))
-			check_end(&s);
-	}
-	/* the step that broke it is the last of this one */
-	nodes[0].from = at;
-	return violation;
-}
-
-static void show(void)
-{
-	uint32_t steps[256], n = 0;
-
-	for (uint32_t at = nodes[0].from; at && n < 256; at = nodes[at].from)
-		steps[n++] = at;
-	while (n--)
-		printf("# %s\n", nodes[steps[n]].step);
-	printf("# then: %s\n", violation);
+	if (s->operations < OPERATIONS)
+		operate(s, at);
+	if (!work(s, at))
+		check_end(s);
 }
 
 int main(int argc, char **argv)
 {
-	int failed = 0;
+	static const struct state empty;
 
-	nodes = calloc(TABLE / 2, sizeof(*nodes));
-	table = calloc(TABLE, sizeof(*table));
-	if (!nodes || !table)
-		return 1;
-	if (argc == 1)
-		printf("1..%d\n", MUTANTS);
-	for (int m = 0; m < MUTANTS; m++) {
-		bool good;
-
-		if (argc > 1 && strcmp(argv[1], mutants[m].name))
-			continue;
-		mutant = m;
-		good = !search() == (m == NONE);
-		failed += !good;
-		printf("%sok %d - %s: %s (%u states)%s%s\n", good ? "" : "not ", 1 + m,
-		       mutants[m].name, mutants[m].rule, nr_nodes,
-		       m && violation ? ": without it " : "", m && violation ? violation : "");
-		if (violation && (!good || argc > 1))
-			show();
-	}
-	free(nodes);
-	free(table);
-	return failed > 0;
+	return explore_mutants(mutants, MUTANTS, &mutant, &empty, argc > 1 ? argv[1] : NULL);
 }

@@ -179,6 +179,7 @@ struct buddy_unit {
  * struct buddy_file - an open file of a region's node
  * @region: the region; outlives the file, which pins the module
  * @opener: the process that opened it
+ * @uid: its effective user at that time
  * @inode: address space of its mappings, and of block fds of its small blocks;
  *         its size is what makes the kernel map whole folios. One for each file,
  *         so that no file waits for another's
@@ -193,6 +194,7 @@ struct buddy_unit {
 struct buddy_file {
 	struct buddy_region *region;
 	struct pid *opener;
+	kuid_t uid;
 	struct inode *inode;
 	struct xarray handles;
 	u32 next_handle;

@@ -9,6 +9,7 @@
  * is a block, and published with it when nothing can fail any more; from then on it
  * holds a reference. Its end, or the file's, drops that.
  */
+#include <linux/cred.h>
 #include <linux/pid.h>
 #include <linux/sched.h>
 #include <linux/slab.h>
@@ -36,6 +37,7 @@ struct buddy_file *buddy_file_create(struct buddy_region *region)
 	}
 	file->region = region;
 	file->opener = get_pid(task_tgid(current));
+	file->uid = current_euid();
 	xa_init_flags(&file->handles, XA_FLAGS_ALLOC1 | XA_FLAGS_ACCOUNT);
 	buddy_arena_init(file);
 	return file;

@@ -3,9 +3,12 @@
  * stats.c - what a region says of itself: STATS, EXTENTS, and the numbers that
  * come with ENOMEM. Changes nothing.
  */
+#include <linux/capability.h>
+#include <linux/cred.h>
 #include <linux/pid.h>
 #include <linux/sched/signal.h>
 #include <linux/uaccess.h>
+#include <linux/user_namespace.h>
 
 #include "buddy.h"
 
@@ -77,20 +80,26 @@ int buddy_stats(struct buddy_region *region, struct buddy_stats *s)
 	return 0;
 }
 
-/* The process that opened the file, if it still is there. */
-static pid_t file_pid(const struct buddy_file *file)
+/*
+ * The process that opened the file, by its number in the PID namespace of the caller;
+ * 0 if it is gone, is in no such namespace, or is none of the caller's business: pids
+ * of other users take @all.
+ */
+static pid_t file_pid(const struct buddy_file *file, bool all)
 {
 	pid_t pid = 0;
 
+	if (!file || !(all || uid_eq(file->uid, current_euid())))
+		return 0;
 	rcu_read_lock();
-	if (file && pid_task(file->opener, PIDTYPE_TGID))
+	if (pid_task(file->opener, PIDTYPE_TGID))
 		pid = pid_vnr(file->opener);
 	rcu_read_unlock();
 	return pid;
 }
 
-/* The extent that holds @page. */
-static void extent_at(struct buddy_region *region, u32 page,
+/* The extent that holds @page; with pids of all users, if @all. */
+static void extent_at(struct buddy_region *region, u32 page, bool all,
 		      struct buddy_extent_entry *entry)
 {
 	u32 number = page / BUDDY_UNIT_PAGES;
@@ -123,7 +132,7 @@ static void extent_at(struct buddy_region *region, u32 page,
 		.offset = buddy_bytes(e.offset),
 		.length = buddy_bytes(e.size),
 		.state = state,
-		.pid = file_pid(owner),
+		.pid = file_pid(owner, all),
 	};
 	spin_unlock(&region->lock);
 }
@@ -149,6 +158,8 @@ int buddy_extents(struct buddy_region *region, struct buddy_extents *x)
 	struct buddy_extent_entry __user *to = u64_to_user_ptr(x->entries);
 	struct buddy_extent_entry batch[BATCH];
 	u64 page = x->start >> PAGE_SHIFT;
+	/* root of a container is not root of those outside it */
+	bool all = ns_capable_noaudit(&init_user_ns, CAP_SYS_ADMIN);
 
 	if (x->flags || !x->count)
 		return -EINVAL;
@@ -158,7 +169,7 @@ int buddy_extents(struct buddy_region *region, struct buddy_extents *x)
 
 		while (n < BATCH && page < region->pages &&
 		       n < x->count - x->out_count) {
-			extent_at(region, page, &batch[n]);
+			extent_at(region, page, all, &batch[n]);
 			if (x->out_count + n)
 				extent_cut(&batch[n], page);
 			page = (batch[n].offset + batch[n].length) >> PAGE_SHIFT;

@@ -250,8 +250,11 @@ struct buddy_stats {
  * @offset: from the start of the region
  * @length: bytes
  * @state: BUDDY_EXTENT_*
- * @pid: the process that opened the owning file, in the caller's pid
- *       namespace; 0 where it is not in it, or there is none
+ * @pid: process that opened the owning file, as a number of the caller's PID
+ *       namespace; 0 if it has none there, if it is gone, or if there is no owner.
+ *       Also 0 if the effective user of that process, when it opened the file, was
+ *       not the effective user of the caller, and the caller lacks CAP_SYS_ADMIN
+ *       in the initial user namespace
  */
 struct buddy_extent_entry {
 	__aligned_u64 offset;

@@ -9,6 +9,7 @@
 #include <grp.h>
 #include <setjmp.h>
 #include <signal.h>
+#include <sys/personality.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/utsname.h>
@@ -413,6 +414,24 @@ TEST_F(device, mmap_flags)
 	expect_eq(try_map(odd, 4 * MIB, RW, MAP_SHARED | MAP_FIXED, at), -EINVAL);
 	expect_eq(try_map(p, 4 * MIB, RW, MAP_SHARED | MAP_FIXED_NOREPLACE, at),
 		  -EEXIST);
+	expect(intact(p, 4 * MIB));
+	give_back(fd, p, &a);
+}
+
+/* Of a program with an executable stack: each new mapping asks to be executable. */
+TEST_F(device, read_implies_exec)
+{
+	struct buddy_alloc a;
+	char *p = take_filled(fd, 4 * MIB, &a);
+	int before = personality(0xffffffff);
+
+	expect(personality((unsigned long)before | READ_IMPLIES_EXEC) != -1);
+	expect_eq(try_map(NULL, 4 * MIB, RW, MAP_SHARED, a.out_offset), -EACCES);
+	expect_eq(try_map(NULL, 4 * MIB, PROT_WRITE, MAP_SHARED, a.out_offset), 0);
+	/* what cannot become executable is left as it is */
+	expect(!mprotect(p, 4 * MIB, PROT_NONE));
+	expect(!mprotect(p, 4 * MIB, RW));
+	personality((unsigned long)before);
 	expect(intact(p, 4 * MIB));
 	give_back(fd, p, &a);
 }

@@ -365,11 +365,57 @@ u32 buddy_arena_largest(struct buddy_file *file);
 void buddy_arena_init(struct buddy_file *file);
 void buddy_arena_abandon(struct buddy_file *file);
 
+/**
+ * struct buddy_window - the largest contiguous range that was found
+ * @node: NUMA node where it lies
+ * @pages: length, whole units
+ */
+struct buddy_window {
+	int node;
+	unsigned long pages;
+};
+
+/* window.c */
+bool buddy_window_has_node(int nid);
+unsigned long buddy_window_available(int nid);
+void buddy_window_measure(int wanted, unsigned long most, struct buddy_window *largest);
+int buddy_window_take(struct buddy_region *region, int wanted,
+		      struct buddy_window *largest);
+void buddy_window_put(struct buddy_region *region);
+
+#define BUDDY_MAX_REGIONS	8
+
+/**
+ * struct buddy_plan - what the parameters of the module ask for
+ * @sizes: texts of size=
+ * @nr_sizes: number of these, and of the regions; at least 1
+ * @nodes: values of node=
+ * @nr_nodes: number of these; 0 if node= was not given
+ * @force: take more than 90 % of the available memory, too
+ * @bytes: of each region; filled by buddy_plan_check()
+ * @rounded: they are more than was asked for; likewise
+ */
+struct buddy_plan {
+	char **sizes;
+	int nr_sizes;
+	const int *nodes;
+	int nr_nodes;
+	bool force;
+	u64 bytes[BUDDY_MAX_REGIONS];
+	bool rounded[BUDDY_MAX_REGIONS];
+};
+
+/* plan.c */
+int buddy_plan_node(const struct buddy_plan *plan, int index);
+int buddy_plan_check(struct buddy_plan *plan);
+void buddy_plan_failed(const struct buddy_plan *plan, int index,
+		       const struct buddy_window *largest);
+
 /* region.c */
 int buddy_region_init(void);
 void buddy_region_exit(void);
 struct buddy_region *buddy_region_create(unsigned long bytes, int node,
-					 int index);
+					 int index, struct buddy_window *largest);
 void buddy_region_destroy(struct buddy_region *region);
 struct inode *buddy_region_inode(void);
 

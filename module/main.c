@@ -7,20 +7,22 @@
 #include <linux/module.h>
 
 #include "buddy.h"
-#include "core/buddy_size.h"
 
-#define MAX_REGIONS	8
-
-static char *size[MAX_REGIONS] = { "256M" };
+static char *size[BUDDY_MAX_REGIONS] = { "256M" };
 static int nr_sizes = 1;
 module_param_array(size, charp, &nr_sizes, 0444);
-MODULE_PARM_DESC(size, "Size of each region: 64M, 1.5G, 25% of all memory (default 256M); one device node each: /dev/buddy, /dev/buddy1, ...");
+MODULE_PARM_DESC(size, "Size of each region: 64M, 1.5G, 25% of the memory (default 256M); one device node each: /dev/buddy, /dev/buddy1, ...");
 
-static int node[MAX_REGIONS] = { [0 ... MAX_REGIONS - 1] = NUMA_NO_NODE };
-module_param_array(node, int, NULL, 0444);
-MODULE_PARM_DESC(node, "NUMA node of each region (default -1: any)");
+static int node[BUDDY_MAX_REGIONS];
+static int nr_nodes;
+module_param_array(node, int, &nr_nodes, 0444);
+MODULE_PARM_DESC(node, "NUMA node of each region, -1 for any; as many as sizes (default: any)");
 
-static struct buddy_region *regions[MAX_REGIONS];
+static bool force;
+module_param(force, bool, 0444);
+MODULE_PARM_DESC(force, "Take more than 90 % of the available memory, too (default N)");
+
+static struct buddy_region *regions[BUDDY_MAX_REGIONS];
 
 static int buddy_open(struct inode *inode, struct file *file)
 {
@@ -56,33 +58,15 @@ static const struct file_operations buddy_fops = {
 	.get_unmapped_area = thp_get_unmapped_area,
 };
 
-static int parse_size(const char *text, unsigned long *bytes)
+static int create_region(const struct buddy_plan *plan, int index)
 {
-	u64 value;
-
-	if (buddy_size_parse(text, (u64)totalram_pages() << PAGE_SHIFT, &value) ||
-	    !value || value > ULONG_MAX / 2)
-		return -EINVAL;
-	*bytes = ALIGN(value, BUDDY_UNIT);
-	if (*bytes >> PAGE_SHIFT > BUDDY_CORE_MAX_GRANULES)
-		return -EINVAL;
-	return 0;
-}
-
-static int create_region(int index)
-{
+	struct buddy_window largest = { .pages = ULONG_MAX };
 	struct buddy_region *region;
-	unsigned long bytes;
-	int err;
 
-	err = parse_size(size[index], &bytes);
-	if (err) {
-		pr_notice("size=%s: not a size of 1 byte to %lluG, such as 64M, 1.5G or 25%% (of all memory)\n",
-			  size[index],
-			  buddy_bytes(BUDDY_CORE_MAX_GRANULES) >> 30);
-		return err;
-	}
-	region = buddy_region_create(bytes, node[index], index);
+	region = buddy_region_create(plan->bytes[index], buddy_plan_node(plan, index),
+				     index, &largest);
+	if (PTR_ERR(region) == -ENOMEM)
+		buddy_plan_failed(plan, index, &largest);
 	if (IS_ERR(region))
 		return PTR_ERR(region);
 	regions[index] = region;
@@ -121,22 +105,29 @@ static int show_regions(void)
 
 static void destroy_regions(void)
 {
-	for (int i = MAX_REGIONS; i-- > 0;)
+	for (int i = BUDDY_MAX_REGIONS; i-- > 0;)
 		if (regions[i])
 			buddy_region_destroy(regions[i]);
 }
 
 static int __init buddy_mem_init(void)
 {
-	int err = buddy_region_init();
+	struct buddy_plan plan = {
+		.sizes = size, .nr_sizes = nr_sizes, .nodes = node, .nr_nodes = nr_nodes,
+		.force = force,
+	};
+	int err = buddy_plan_check(&plan);
 
+	if (err)
+		return err;
+	err = buddy_region_init();
 	if (err)
 		return err;
 	err = buddy_reclaim_init();
 	if (err)
 		goto exit_region;
 	for (int i = 0; i < nr_sizes; i++) {
-		err = create_region(i);
+		err = create_region(&plan, i);
 		if (err)
 			goto destroy;
 	}
@@ -154,7 +145,7 @@ exit_region:
 
 static void __exit buddy_mem_exit(void)
 {
-	for (int i = 0; i < MAX_REGIONS; i++)
+	for (int i = 0; i < BUDDY_MAX_REGIONS; i++)
 		if (regions[i])
 			misc_deregister(&regions[i]->misc);
 	destroy_regions();

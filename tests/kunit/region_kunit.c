@@ -53,9 +53,57 @@ static void is_made_of_units(void)
 
 static void refuses(void)
 {
-	expect_eq(PTR_ERR(buddy_region_create(BUDDY_UNIT, 77, 6)), -EINVAL);
-	expect_eq(PTR_ERR(buddy_region_create(BUDDY_UNIT, -7, 6)), -EINVAL);
-	expect_eq(PTR_ERR(buddy_region_create(1ul << 40, NUMA_NO_NODE, 6)), -ENOMEM);
+	expect_eq(PTR_ERR(buddy_region_create(BUDDY_UNIT, 77, 6, NULL)), -EINVAL);
+	expect_eq(PTR_ERR(buddy_region_create(BUDDY_UNIT, -7, 6, NULL)), -EINVAL);
+	expect_eq(PTR_ERR(buddy_region_create(1ul << 40, NUMA_NO_NODE, 6, NULL)), -ENOMEM);
+}
+
+/* A range of the length that was told can be had, and none that is longer. */
+static void tells_the_largest(void)
+{
+	struct buddy_window largest = { 0 }, less = { 0 };
+	struct buddy_region *region;
+
+	region = buddy_region_create(1ul << 40, NUMA_NO_NODE, 6, &largest);
+	expect_eq(PTR_ERR(region), -ENOMEM);
+	expect(largest.pages >= BUDDY_UNIT_PAGES);
+	expect_eq(largest.pages % BUDDY_UNIT_PAGES, 0);
+	expect(buddy_window_has_node(largest.node));
+	region = buddy_region_create(largest.pages << PAGE_SHIFT, largest.node, 6, &less);
+	expect(!IS_ERR(region));
+	expect_eq(less.pages, 0);
+	if (!IS_ERR(region))
+		buddy_region_destroy(region);
+}
+
+/* Parameters that are refused before anything is taken, and those that are not. */
+static void plans(void)
+{
+	static const int node_0[] = { 0, 0 }, node_77[] = { 77 };
+	char *texts[2];
+	struct buddy_plan plan = { .sizes = texts, .nr_sizes = 2 };
+
+	texts[0] = "16M";
+	texts[1] = "2M";
+	expect_eq(buddy_plan_check(&plan), 0);
+	expect_eq(plan.bytes[0], 16 * SZ_1M);
+	expect_eq(buddy_plan_node(&plan, 1), NUMA_NO_NODE);
+	plan.nodes = node_0;
+	plan.nr_nodes = 1;
+	expect_eq(buddy_plan_check(&plan), -EINVAL);
+	plan.nr_nodes = 2;
+	expect_eq(buddy_plan_check(&plan), 0);
+	expect_eq(buddy_plan_node(&plan, 1), 0);
+	texts[1] = "1T";
+	expect_eq(buddy_plan_check(&plan), -ENOMEM);
+	plan.force = true;
+	expect_eq(buddy_plan_check(&plan), 0);
+	texts[1] = "4";
+	expect_eq(buddy_plan_check(&plan), -EINVAL);
+	plan.nr_sizes = 1;
+	plan.nodes = node_77;
+	plan.nr_nodes = 1;
+	expect_eq(buddy_plan_check(&plan), -EINVAL);
 }
 
 /* Sizes that are no power of two; two at a time, with no page in both. */
@@ -63,7 +111,7 @@ static void of_any_size(void)
 {
 	for (unsigned long units = 1; units <= 7; units += 2) {
 		struct buddy_region *region =
-			buddy_region_create(units * BUDDY_UNIT, NUMA_NO_NODE, 6);
+			buddy_region_create(units * BUDDY_UNIT, NUMA_NO_NODE, 6, NULL);
 
 		expect(!IS_ERR(region));
 		if (IS_ERR(region))
@@ -82,6 +130,8 @@ static const struct tap_case region_cases[] = {
 	{ "zero", is_zero },
 	{ "units are folios", is_made_of_units },
 	{ "bad sizes and nodes", refuses },
+	{ "the largest range is told", tells_the_largest },
+	{ "plans", plans },
 	{ "of any size", of_any_size },
 };
 

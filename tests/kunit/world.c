@@ -31,7 +31,7 @@ void world_suite_exit(struct kunit_suite *suite)
 
 int world_init(struct kunit *test)
 {
-	world_region = buddy_region_create(WORLD_UNITS * BUDDY_UNIT, NUMA_NO_NODE, 7);
+	world_region = buddy_region_create(WORLD_UNITS * BUDDY_UNIT, NUMA_NO_NODE, 7, NULL);
 	if (IS_ERR(world_region))
 		return PTR_ERR(world_region);
 	world_file = buddy_file_create(world_region);

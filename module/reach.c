@@ -56,7 +56,7 @@ static void unmap_aliases(struct buddy_unit *unit)
 
 	for (u32 at = 0, n; at < BUDDY_UNIT_PAGES; at += n) {
 		struct buddy_block *block;
-		struct buddy_extent e;
+		struct buddy_core_span e;
 		u64 alias = 0;
 
 		spin_lock(&region->lock);

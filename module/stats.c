@@ -106,7 +106,7 @@ static void extent_at(struct buddy_region *region, u32 page, bool all,
 	struct buddy_file *owner = NULL;
 	struct buddy_block *block;
 	struct buddy_unit *unit;
-	struct buddy_extent e;
+	struct buddy_core_span e;
 	u32 state;
 
 	spin_lock(&region->lock);

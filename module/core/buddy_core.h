@@ -105,12 +105,12 @@ struct buddy_core {
 };
 
 /**
- * struct buddy_extent - a free node or a whole block
+ * struct buddy_core_span - a free node or a whole block
  * @offset: first granule
  * @size: granules
  * @used: a block, not a free node
  */
-struct buddy_extent {
+struct buddy_core_span {
 	u32 offset;
 	u32 size;
 	bool used;
@@ -216,15 +216,15 @@ int buddy_core_take(struct buddy_core *core, u32 offset, u32 size);
  * buddy_core_find() - the free node or block that a granule lies in
  * @core: the tree
  * @offset: a granule
- * @extent: the answer
+ * @span: the answer
  *
  * To walk the tree in order of offset, start at 0 and go on at
- * extent.offset + extent.size; the lock may be dropped between two calls.
+ * span.offset + span.size; the lock may be dropped between two calls.
  *
  * Return: 0, or -EINVAL where @offset is beyond the tree.
  */
 int buddy_core_find(const struct buddy_core *core, u32 offset,
-		    struct buddy_extent *extent);
+		    struct buddy_core_span *span);
 
 /**
  * buddy_core_largest() - the largest free node

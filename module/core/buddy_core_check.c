@@ -66,7 +66,7 @@ static const char *check_order(const struct buddy_core *core, u32 order,
 
 const char *buddy_core_check(const struct buddy_core *core)
 {
-	struct buddy_extent e;
+	struct buddy_core_span e;
 	u64 free = 0, used = 0;
 
 	buddy_assert_owned(core);

@@ -19,7 +19,7 @@ static u32 block_rest(const struct buddy_core *core, u32 order, u32 offset)
 }
 
 int buddy_core_find(const struct buddy_core *core, u32 offset,
-		    struct buddy_extent *extent)
+		    struct buddy_core_span *span)
 {
 	u32 order, before, start;
 
@@ -28,7 +28,7 @@ int buddy_core_find(const struct buddy_core *core, u32 offset,
 		return -EINVAL;
 	order = free_node_at(core, offset);
 	if (order != BUDDY_CORE_ORDERS) {
-		*extent = (struct buddy_extent){
+		*span = (struct buddy_core_span){
 			.offset = offset >> order << order,
 			.size = 1u << order,
 		};
@@ -42,7 +42,7 @@ int buddy_core_find(const struct buddy_core *core, u32 offset,
 		order = before;
 		start -= 1u << order;
 	}
-	*extent = (struct buddy_extent){
+	*span = (struct buddy_core_span){
 		.offset = start,
 		.size = block_rest(core, order, start),
 		.used = true,

@@ -36,7 +36,7 @@ static void expect_sound(void)
 
 static void expect_extent(u32 at, u32 offset, u32 size, bool used)
 {
-	struct buddy_extent e = { 0 };
+	struct buddy_core_span e = { 0 };
 
 	expect_eq(buddy_core_find(&core, at, &e), 0);
 	expect_eq(e.offset, offset);
@@ -369,7 +369,7 @@ static void taking(void)
 
 static void walk(void)
 {
-	struct buddy_extent e;
+	struct buddy_core_span e;
 	u32 at = 0, used = 0;
 
 	start(1000);

@@ -219,7 +219,7 @@ static uint32_t granule_in_chunk(const struct buddy_pool *pool, const void *obje
 static uint32_t granules_of(struct buddy_pool *pool, const void *object,
 			    uint32_t class)
 {
-	struct buddy_extent e;
+	struct buddy_core_span e;
 
 	if (class != CLASS_LARGE)
 		return pool->class_granules[class];

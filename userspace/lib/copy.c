@@ -91,7 +91,7 @@ static void copy_used(const struct span *span, uint64_t base, uint64_t from, uin
 {
 	const struct chunk *chunk = span && span->is_chunk ?
 				    (const struct chunk *)span : NULL;
-	struct buddy_extent e;
+	struct buddy_core_span e;
 
 	if (!chunk) {
 		memcpy(copy, (void *)(uintptr_t)from, to - from);

@@ -146,7 +146,7 @@ static void copy_failed(void)
 static void child_of_pool(struct buddy_pool *pool)
 {
 	bool copy = pool->flags & BUDDY_POOL_FORK_COPY && !pool->foreign;
-	struct buddy_extent e;
+	struct buddy_core_span e;
 	struct maps maps;
 
 	if (copy) {

@@ -104,7 +104,7 @@ int buddy_pool_create(struct buddy_dev *dev, const struct buddy_pool_config *con
 
 void buddy_pool_destroy(struct buddy_pool *pool)
 {
-	struct buddy_extent e;
+	struct buddy_core_span e;
 
 	if (!pool)
 		return;

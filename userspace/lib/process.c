@@ -61,7 +61,7 @@ static int do_extents(struct process_dev *p, struct buddy_extents *x)
 {
 	struct buddy_extent_entry *entries = (void *)(uintptr_t)x->entries;
 	uint64_t at = x->start >> p->shift;
-	struct buddy_extent e;
+	struct buddy_core_span e;
 
 	if (x->flags || !x->count)
 		return -EINVAL;

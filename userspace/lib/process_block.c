@@ -67,7 +67,7 @@ static int punch(struct process_dev *p, uint32_t first, uint32_t size)
 }
 
 static int find_block(struct process_dev *p, uint32_t handle,
-		      struct buddy_extent *e)
+		      struct buddy_core_span *e)
 {
 	if (!handle || buddy_core_find(&p->core, handle - 1, e) || !e->used ||
 	    e->offset != handle - 1)
@@ -77,7 +77,7 @@ static int find_block(struct process_dev *p, uint32_t handle,
 
 int buddy_process_free(struct process_dev *p, struct buddy_free *request)
 {
-	struct buddy_extent e;
+	struct buddy_core_span e;
 	int err = find_block(p, request->handle, &e);
 
 	if (!err)
@@ -87,7 +87,7 @@ int buddy_process_free(struct process_dev *p, struct buddy_free *request)
 
 /* Finds the block, and the granules it is to have. */
 static int resize_check(struct process_dev *p, const struct buddy_resize *resize,
-			struct buddy_extent *e, uint64_t *granules)
+			struct buddy_core_span *e, uint64_t *granules)
 {
 	if (resize->flags || resize->reserved || !resize->length)
 		return -EINVAL;
@@ -99,7 +99,7 @@ static int resize_check(struct process_dev *p, const struct buddy_resize *resize
 
 int buddy_process_trim(struct process_dev *p, struct buddy_resize *resize)
 {
-	struct buddy_extent e;
+	struct buddy_core_span e;
 	uint64_t granules;
 	uint32_t keep;
 	int err = resize_check(p, resize, &e, &granules);
@@ -120,7 +120,7 @@ int buddy_process_trim(struct process_dev *p, struct buddy_resize *resize)
 
 int buddy_process_grow(struct process_dev *p, struct buddy_resize *resize)
 {
-	struct buddy_extent e;
+	struct buddy_core_span e;
 	uint64_t granules;
 	uint32_t more;
 	int err = resize_check(p, resize, &e, &granules);

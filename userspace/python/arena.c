@@ -434,7 +434,7 @@ static const char *locked_verify(struct arena *arena)
 
 	for (uint32_t i = 0; i < 1u << arena->table_bits; i++) {
 		const struct arena_block *b = &arena->table[i];
-		struct buddy_extent e;
+		struct buddy_core_span e;
 
 		if (!b->handle)
 			continue;

@@ -12,15 +12,23 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <limits.h>
+#include <link.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <pthread.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/personality.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -81,8 +89,14 @@ static const char *place(void)
 
 static void no_node(void)
 {
-	says(open_node("/nonexistent"), -ENOENT, "cannot open /nonexistent: ",
-	     on_device() ? "although the module is loaded" : "modprobe buddy_mem");
+	static const char *const names[] = { "/nonexistent", "/dev/budy", "/tmp/buddy", "/dev/buddy7" };
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		says(open_node(names[i]), -ENOENT, "cannot open ", names[i],
+		     "there is no such node",
+		     on_device() ? "its nodes are /dev/buddy" : "modprobe buddy_mem");
+		expect(!strstr(buddy_error(), "mknod"));
+	}
 	says(open_node("/"), -EISDIR, "cannot open /: it is a directory, not a device node");
 	says(open_node("/dev/null/x"), -ENOTDIR, "cannot open /dev/null/x: Not a directory");
 	says(open_node("/dev/null"), -ENOTTY, "it is not a buddy device",
@@ -133,10 +147,53 @@ static void stale_nodes(void)
 		if (mknod(name, S_IFCHR | 0600, makedev(nodes[i].major, nodes[i].minor)))
 			skip("no device nodes can be made here");
 		says(open_node(name), nodes[i].error, nodes[i].text,
-		     on_device() ? "rm /dev/buddy-stale, then mknod /dev/buddy-stale c 10 " :
+		     on_device() ? "rm /dev/buddy-stale, and take one of /dev/buddy" :
 		     "the module is not loaded");
+		expect(!strstr(buddy_error(), "mknod"));
 	}
 	unlink(name);
+}
+
+/* A /dev that is not the host's: without the node of a region, then with a wrong one. */
+static void own_dev(void)
+{
+	if (unshare(CLONE_NEWNS) || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) ||
+	    mount("none", "/dev", "tmpfs", 0, NULL)) {
+		printf("# no mounts\n");
+		return;
+	}
+	says(open_node("/dev/buddy"), -ENOENT, "although the module is loaded",
+	     "mknod /dev/buddy c 10 ");
+	expect(!mknod("/dev/buddy", S_IFCHR | 0600, makedev(10, 254)));
+	says(open_node("/dev/buddy"), -ENODEV, "the node is stale",
+	     "rm /dev/buddy, then mknod /dev/buddy c 10 ");
+}
+
+static void own_devices(void)
+{
+	if (!on_device())
+		skip("needs the device");
+	in_child(own_dev);
+}
+
+/* Drivers that are there, and refuse. */
+static void other_drivers(void)
+{
+	const char *name = "/tmp/buddy-minor";
+
+	if (setsid() >= 0 || errno == EPERM)
+		says(open_node("/dev/tty"), -ENXIO, "it is not a buddy device",
+		     "its number 5:0 is of the driver /dev/tty");
+	unlink(name);
+	if (geteuid() || mknod(name, S_IFCHR | 0600, makedev(1, 200)))
+		return;
+	says(open_node(name), -ENXIO, "its number 1:200 is of the driver mem");
+	unlink(name);
+}
+
+static void not_buddys(void)
+{
+	in_child(other_drivers);
 }
 
 static void on_nodev(void)
@@ -163,12 +220,38 @@ static void without_rights(void)
 	says(open_node(name), -EACCES, "its owner's alone (mode 0600)", "60-buddy.rules");
 }
 
+static const char *expected;
+
+static void without_mode(void)
+{
+	expect(!setgroups(0, NULL) && !setgid(NOBODY) && !setuid(NOBODY));
+	says(open_node("/tmp/buddy-rights"), -EACCES, expected);
+	expect(!strstr(buddy_error(), "usermod"));
+}
+
 static void without_group(void)
 {
 	expect(!chmod("/tmp/buddy-rights", 0660));
 	expect(!setgroups(0, NULL) && !setgid(NOBODY) && !setuid(NOBODY));
 	says(open_node("/tmp/buddy-rights"), -EACCES, "has mode 0660", "usermod -aG",
 	     "BUDDY_BACKEND=process");
+}
+
+static void check_mode(mode_t mode, const char *text)
+{
+	expect(!chmod("/tmp/buddy-rights", mode));
+	expected = text;
+	in_child(without_mode);
+}
+
+/* Who is in the group need not become so; nor does it help where that may only read. */
+static void modes(void)
+{
+	check_mode(0644, "its owner's alone (mode 0644)");
+	expect(!chown("/tmp/buddy-rights", 0, NOBODY));
+	check_mode(0640, "its mode 0640 does not let the group read and write; chmod g+rw");
+	expect(!chown("/tmp/buddy-rights", NOBODY, 0));
+	check_mode(0460, "the node is yours, and its mode 0460 does not let its owner");
 }
 
 static void permissions(void)
@@ -178,6 +261,7 @@ static void permissions(void)
 	in_child(on_nodev);
 	in_child(without_rights);
 	in_child(without_group);
+	modes();
 	unlink("/tmp/buddy-rights");
 }
 
@@ -294,14 +378,19 @@ static void few_mappings(void)
 static void few_locked(void)
 {
 	struct rlimit limit = { MIB, MIB };
+	struct buddy_pool *pool;
+	struct buddy_dev *own;
 	void *p;
 
+	expect_eq(buddy_dev_open(&own, backend, NULL, 16 * MIB), 0);
 	setrlimit(RLIMIT_MEMLOCK, &limit);
 	if (!geteuid())
 		expect(!setresuid(NOBODY, NOBODY, NOBODY));
 	expect(!mlockall(MCL_FUTURE));
 	says(buddy_block_map(held, &p), -EAGAIN, "cannot map 16 MiB of ", place(),
 	     "RLIMIT_MEMLOCK (ulimit -l) allows 1 MiB", "munlockall()");
+	says(buddy_pool_create(own, NULL, &pool), -EAGAIN, "cannot create a pool on ", place(),
+	     "RLIMIT_MEMLOCK (ulimit -l) allows 1 MiB");
 }
 
 static void executable(void)
@@ -313,6 +402,41 @@ static void executable(void)
 	     "READ_IMPLIES_EXEC");
 }
 
+/* Calls that a filter refuses, or traps: mmap() with all of @map_flags, personality(). */
+static bool filter(uint32_t map_flags, uint32_t action)
+{
+	/* low words: little endian */
+	const struct sock_filter code[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_personality, 4, 0),
+#ifdef SYS_mmap2
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_mmap2, 0, 4),
+#else
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_mmap, 0, 4),
+#endif
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[3])),
+		BPF_STMT(BPF_ALU | BPF_AND | BPF_K, map_flags),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, map_flags, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, action),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+	const struct sock_fprog program = { sizeof(code) / sizeof(code[0]),
+					    (struct sock_filter *)code };
+
+	return !prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) &&
+	       !prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program);
+}
+
+/* It refuses personality(), too: that is no sign of READ_IMPLIES_EXEC. */
+static void filtered(void)
+{
+	void *p;
+
+	expect(filter(MAP_SHARED, SECCOMP_RET_ERRNO | EACCES));
+	says(buddy_block_map(held, &p), -EACCES, "cannot map 16 MiB of ", place(),
+	     "a seccomp filter forbids it");
+}
+
 static void mapping(void)
 {
 	expect_eq(buddy_block_alloc(dev, 16 * MIB, 0, 0, &held), 0);
@@ -321,6 +445,7 @@ static void mapping(void)
 	in_child(few_locked);
 	if (on_device())
 		in_child(executable);
+	in_child(filtered);
 	expect_eq(buddy_block_free(held), 0);
 }
 
@@ -354,13 +479,23 @@ static void shortage(void)
 		n++;
 	expect(n >= 8);
 	says(buddy_block_alloc(dev, 2 * MIB, 0, 0, &b), -ENOMEM, "cannot allocate 2 MiB of ",
-	     place(), " are free, ");
+	     place(), " are free, ", on_device() ? "buddyctl map" : "BUDDY_SIZE");
+	expect(on_device() || !strstr(buddy_error(), "buddyctl"));
 	for (uint32_t i = 0; i < n; i += 2) {
 		expect_eq(buddy_block_free(blocks[i]), 0);
 		blocks[i] = NULL;
 	}
 	says(buddy_block_alloc(dev, 4 * MIB, 0, 0, &b), -ENOMEM, "cannot allocate 4 MiB of ",
-	     "the largest range has 2 MiB", "BUDDY_ALLOC_SCATTER");
+	     "the largest range has 2 MiB",
+	     on_device() ? "BUDDY_ALLOC_SCATTER with alignment 0" : "or free blocks");
+	if (!on_device()) {
+		expect(!strstr(buddy_error(), "SCATTER"));
+		says(buddy_block_alloc(dev, 4 * MIB, 0, BUDDY_ALLOC_SCATTER, &b), -ENOMEM,
+		     "makes scattered blocks of one range, too");
+	}
+	says(buddy_block_alloc(dev, 4 * MIB, 0, BUDDY_ALLOC_POW2, &b), -ENOMEM,
+	     "the largest range has 2 MiB");
+	expect(!strstr(buddy_error(), "SCATTER"));
 	memset(requests, 0, sizeof(requests));
 	requests[0].length = MIB;
 	requests[1].length = 4 * MIB;
@@ -369,6 +504,42 @@ static void shortage(void)
 	expect_eq(done, 1);
 	says(buddy_block_grow(blocks[1], 20ull << 40), -EFBIG, "cannot grow a block of 2 MiB to 20 TiB");
 	expect_eq(buddy_block_free(pair[0]), 0);
+	for (uint32_t i = 0; i < n; i++)
+		buddy_block_free(blocks[i]);
+}
+
+/* A range is free, but none where the alignment would have it. */
+static void alignments(void)
+{
+	struct buddy_block *blocks[64], *b;
+	uint32_t n = 0;
+
+	while (n < 64 && !buddy_block_alloc(dev, 4096, 8 * MIB, 0, &blocks[n]))
+		n++;
+	expect(n > 0);
+	says(buddy_block_alloc(dev, 4096, 8 * MIB, 0, &b), -ENOMEM,
+	     "none of 4 KiB is free at a multiple of the alignment, 8 MiB",
+	     "ask for a smaller alignment");
+	expect(!strstr(buddy_error(), "SCATTER"));
+	while (n)
+		buddy_block_free(blocks[--n]);
+}
+
+/* Less than 2 MiB in each unit is free: scattered there is as little. */
+static void crumbs(void)
+{
+	struct buddy_block *blocks[256], *b;
+	uint32_t n = 0;
+
+	while (n < 256 && !buddy_block_alloc(dev, MIB, 0, 0, &blocks[n]))
+		n++;
+	for (uint32_t i = 0; i < n; i += 2) {
+		expect_eq(buddy_block_free(blocks[i]), 0);
+		blocks[i] = NULL;
+	}
+	says(buddy_block_alloc(dev, 4 * MIB, 0, 0, &b), -ENOMEM, "the largest range has 1 MiB");
+	expect(!strstr(buddy_error(), "SCATTER"));
+	expect_eq(buddy_block_alloc(dev, 4 * MIB, 0, BUDDY_ALLOC_SCATTER, &b), -ENOMEM);
 	for (uint32_t i = 0; i < n; i++)
 		buddy_block_free(blocks[i]);
 }
@@ -430,6 +601,9 @@ static void sharing(void)
 	     "(/dev/null)", "that is no block fd", "buddy_block_share()");
 	close(fd);
 	says(buddy_block_from_fd(fd, &other), -EBADF, "that is not open");
+	fd = open("/dev/null", O_PATH);
+	says(buddy_block_from_fd(fd, &other), -EBADF, "it was opened with O_PATH");
+	close(fd);
 	expect_eq(buddy_block_free(b), 0);
 }
 
@@ -454,14 +628,21 @@ static void after_fork(void)
 static void lost_descriptor(void)
 {
 	struct buddy_block *b;
-	int other = open("/dev/null", O_RDWR);
+	int other = open("/dev/null", O_RDWR), pipes[2];
 	void *p;
 
 	expect_eq(buddy_block_alloc(dev, 4 * KIB, 0, 0, &b), on_device() ? 0 : -EPERM);
+	if (on_device())
+		expect_eq(buddy_block_free(b), 0);
 	for (int fd = 400; fd < 410; fd++)
 		close(fd);
 	says(buddy_block_map(held, &p), -EBADF, "cannot map 4 KiB of ", place(),
 	     "the program has closed the descriptor");
+	expect(!pipe(pipes));
+	for (int fd = 400; fd < 410; fd++)
+		dup2(pipes[0], fd);
+	says(buddy_block_map(held, &p), -EACCES, "cannot map 4 KiB of ", place(),
+	     "its descriptor is another file");
 	for (int fd = 400; fd < 410; fd++)
 		dup2(other, fd);
 	if (on_device())
@@ -515,7 +696,10 @@ static void pools(void)
 	bad_configurations();
 	expect_eq(buddy_pool_create(dev, &small, &parents), 0);
 	says(buddy_pool_alloc(parents, 8 * MIB) != NULL, 0, "cannot allocate 8 MiB in a pool",
-	     "may take 4 MiB", "a larger limit");
+	     "more than the limit of the pool, 4 MiB", "a larger limit");
+	says(buddy_pool_alloc(parents, 1ull << 30) != NULL, 0, "cannot allocate 1 GiB in a pool",
+	     "more than the whole region, ", on_device() ? "size=" : "BUDDY_SIZE");
+	expect(!strstr(buddy_error(), "limit"));
 	says(buddy_pool_alloc(parents, SIZE_MAX) != NULL, 0, "more than the pool can ever have");
 	says(buddy_pool_zalloc(parents, SIZE_MAX, 2) != NULL, 0, "more than the pool can ever");
 	says(buddy_pool_alloc_aligned(parents, 3, 1) != NULL, 0, "the alignment, 3 bytes, is no");
@@ -524,6 +708,89 @@ static void pools(void)
 	says(buddy_pool_stats(parents, &stats), -EINVAL, "sizeof(struct buddy_pool_stats)");
 	in_child(forked_pool);
 	buddy_pool_destroy(parents);
+}
+
+/* 100 bytes until there is nothing more. */
+static void fill(struct buddy_pool *pool)
+{
+	while (buddy_pool_alloc(pool, 100))
+		;
+}
+
+static void full_pools(void)
+{
+	struct buddy_pool_config small = {
+		.size = sizeof(small), .chunk = 128 * KIB, .limit = 1 * MIB,
+	};
+	struct buddy_pool *pool;
+	struct buddy_block *b;
+
+	expect_eq(buddy_pool_create(dev, &small, &pool), 0);
+	fill(pool);
+	check_text(__LINE__, (const char *const[]){ "cannot allocate 100 bytes in a pool: ",
+		"the pool has 1 MiB of the 1 MiB", "a larger limit", NULL });
+	buddy_pool_destroy(pool);
+	expect_eq(buddy_pool_create(dev, NULL, &pool), 0);
+	fill(pool);
+	check_text(__LINE__, (const char *const[]){ "cannot allocate 100 bytes in a pool: ",
+		"of the whole region; free objects, or ",
+		on_device() ? "size=" : "BUDDY_SIZE", NULL });
+	expect(!strstr(buddy_error(), "limit"));
+	buddy_pool_destroy(pool);
+	/* it is others that have the region */
+	expect_eq(buddy_block_alloc(dev, stats().out_largest, 0, 0, &b), 0);
+	small.limit = 0;
+	expect_eq(buddy_pool_create(dev, &small, &pool), 0);
+	says(buddy_pool_alloc(pool, 60 * MIB) != NULL, 0, "cannot allocate 60 MiB in a pool",
+	     "takes a block of 60 MiB of ", place(), " are free");
+	expect(!strstr(buddy_error(), "SCATTER"));
+	buddy_pool_destroy(pool);
+	expect_eq(buddy_block_free(b), 0);
+}
+
+static struct buddy_dev *own;
+
+/* As where a program is in the library when a signal comes, whose handler forks. */
+static void fork_inside(int signal)
+{
+	pid_t pid = fork();
+	int status;
+
+	(void)signal;
+	if (!pid) {
+		says(buddy_pool_alloc(parents, 100) != NULL, 0,
+		     "cannot allocate 100 bytes in a pool: fork() came from a signal handler");
+		expect(!strstr(buddy_error(), "BUDDY_POOL_FORK_COPY"));
+		says(buddy_pool_trim(parents), -EPERM, "fork() came from a signal handler");
+		if (on_device())
+			says(buddy_block_alloc(own, 1, 0, 0, &(struct buddy_block *){ 0 }),
+			     -EBADF, "after fork() the library has closed the parent's device");
+		fflush(stdout);
+		_exit(tap_failures != 0);
+	}
+	waitpid(pid, &status, 0);
+	expect_eq(status, 0);
+	fflush(stdout);
+	_exit(tap_failures != 0);
+}
+
+static void interrupted(void)
+{
+	const struct buddy_pool_config copied = {
+		.size = sizeof(copied), .flags = BUDDY_POOL_FORK_COPY,
+	};
+
+	expect_eq(buddy_dev_open(&own, backend, NULL, 16 * MIB), 0);
+	expect_eq(buddy_pool_create(own, &copied, &parents), 0);
+	signal(SIGSYS, fork_inside);
+	expect(filter(MAP_SHARED | MAP_FIXED, SECCOMP_RET_TRAP));
+	buddy_pool_alloc(parents, 100);
+	expect(false);
+}
+
+static void forks_inside(void)
+{
+	in_child(interrupted);
 }
 
 static void *other_thread(void *unused)
@@ -552,15 +819,54 @@ static void threads(void)
 	expect_eq(errno, 77);
 }
 
-/* A path is kept by its first bytes. */
-static void long_path(void)
+/* Whole, and that of a closed device as well. */
+static void long_paths(void)
 {
-	char path[300];
+	char path[300], node[PATH_MAX], *text;
+	struct buddy_dev *closed;
 
 	memset(path, 'x', sizeof(path) - 1);
-	path[0] = '/';
+	memcpy(path, "/tmp/", 5);
 	path[sizeof(path) - 1] = 0;
-	says(open_node(path), -ENAMETOOLONG, "cannot open /xxxx", "xxx...: ");
+	says(open_node(path), -ENAMETOOLONG, "cannot open ", path);
+	path[200] = 0;
+	text = strdup(path);
+	expect(!mkdir(text, 0755));
+	says(open_node(text), -EISDIR, "cannot open ", path, "it is a directory");
+	memset(text, 0, strlen(text));
+	check_text(__LINE__, (const char *const[]){ path, NULL });
+	free(text);
+	if (on_device()) {
+		snprintf(node, sizeof(node), "%s/node", path);
+		expect(!symlink("/dev/buddy", node));
+		expect_eq(buddy_dev_open(&closed, backend, node, 0), 0);
+		says(buddy_block_alloc(closed, 0, 0, 0, &(struct buddy_block *){ 0 }), -EINVAL,
+		     node);
+		buddy_dev_close(closed);
+		check_text(__LINE__, (const char *const[]){ node, NULL });
+		unlink(node);
+	}
+	rmdir(path);
+}
+
+static int find_tls(struct dl_phdr_info *info, size_t size, void *bytes)
+{
+	(void)size;
+	if (!strstr(info->dlpi_name, "/libbuddymem.so"))
+		return 0;
+	for (int i = 0; i < info->dlpi_phnum; i++)
+		if (info->dlpi_phdr[i].p_type == PT_TLS)
+			*(size_t *)bytes = info->dlpi_phdr[i].p_memsz;
+	return 1;
+}
+
+/* It is static, of which there is little for a library that is loaded late. */
+static void thread_storage(void)
+{
+	size_t bytes = 0;
+
+	dl_iterate_phdr(find_tls, &bytes);
+	expect(bytes > 0 && bytes <= 0x80);
 }
 
 int main(int argc, char **argv)
@@ -569,6 +875,8 @@ int main(int argc, char **argv)
 		{ "no node", no_node },
 		{ "a regular file", regular_file },
 		{ "stale nodes", stale_nodes },
+		{ "a /dev of its own", own_devices },
+		{ "drivers of others", not_buddys },
 		{ "permissions", permissions },
 		{ "a device cgroup", device_cgroup },
 		{ "the environment", bad_environment },
@@ -576,13 +884,18 @@ int main(int argc, char **argv)
 		{ "limits while mapping", mapping },
 		{ "wrong requests", wrong_requests },
 		{ "shortage", shortage },
+		{ "alignments", alignments },
+		{ "crumbs", crumbs },
 		{ "trim and grow", resizing },
 		{ "sharing", sharing },
 		{ "after fork", after_fork },
 		{ "a descriptor that the program closes", closed_below },
 		{ "pools", pools },
+		{ "full pools", full_pools },
+		{ "fork() inside the library", forks_inside },
 		{ "threads", threads },
-		{ "a long path", long_path },
+		{ "long paths", long_paths },
+		{ "storage of threads", thread_storage },
 	};
 
 	return run_on_backend(argc, argv, cases, TAP_COUNT(cases));

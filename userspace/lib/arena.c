@@ -46,7 +46,7 @@ static int reserve_aligned(struct buddy_pool *pool, uint64_t bytes)
 		return -ENOMEM;
 	p = buddy_arena_reserve(NULL, all, 0);
 	if (p == MAP_FAILED)
-		return -ENOMEM;
+		return -errno;
 	pool->base = ((uintptr_t)p + ARENA_ALIGN - 1) & ~(ARENA_ALIGN - 1);
 	before = pool->base - (uintptr_t)p;
 	if (before)
@@ -60,16 +60,24 @@ int buddy_pool_refused(const struct buddy_pool *pool, uint64_t bytes, int error)
 {
 	return buddy_fail(&(struct buddy_failure){
 		.operation = OP_POOL_CREATE, .error = error, .length = bytes,
-		.flags = pool->flags, .align = pool->chunk_shift ? chunk_bytes(pool) : 0 },
+		.flags = pool->flags, .chunk = pool->chunk_shift ? chunk_bytes(pool) : 0 },
 		pool->dev, NULL);
 }
 
-int buddy_object_refused(const struct buddy_pool *pool, uint64_t length, uint64_t align,
+int buddy_object_refused(const struct buddy_pool *pool, uint64_t length, uint64_t wrong,
 			 int error)
 {
 	return buddy_fail(&(struct buddy_failure){
 		.operation = OP_POOL_ALLOC, .error = error, .length = length,
-		.align = align, .have = pool->limit }, pool->dev, NULL);
+		.need = wrong, .have = pool->limit, .region = pool->region,
+		.taken = pool->bytes }, pool->dev, NULL);
+}
+
+int buddy_pool_is_foreign(const struct buddy_pool *pool, enum buddy_operation operation)
+{
+	return buddy_fail(&(struct buddy_failure){
+		.operation = operation, .error = -EPERM, .inside = pool->inside },
+		pool->dev, NULL);
 }
 
 int buddy_arena_create(struct buddy_pool *pool, uint64_t bytes)
@@ -77,6 +85,7 @@ int buddy_arena_create(struct buddy_pool *pool, uint64_t bytes)
 	uint64_t slots = ((bytes - 1) >> pool->chunk_shift) + 1;
 	uint64_t map_bytes, span_bytes;
 	uint8_t *books;
+	int err;
 
 	if (slots > BUDDY_CORE_MAX_GRANULES / ARENA_TIMES)
 		return buddy_pool_refused(pool, bytes, -EINVAL);
@@ -87,18 +96,19 @@ int buddy_arena_create(struct buddy_pool *pool, uint64_t bytes)
 	span_bytes = (slots * sizeof(*pool->span) + 15) & ~15ull;
 	pool->books_bytes = map_bytes + span_bytes +
 			    buddy_core_bytes(pool->nr_slots);
-	books = pool->books_bytes > SIZE_MAX ? NULL : buddy_books_alloc(pool->books_bytes);
-	if (!books)
+	if (pool->books_bytes > SIZE_MAX)
 		return buddy_pool_refused(pool, pool->books_bytes, -ENOMEM);
+	books = buddy_books_alloc(pool->books_bytes);
+	if (!books)
+		return buddy_pool_refused(pool, pool->books_bytes, -errno);
 	pool->map = books;
 	pool->span = (void *)(books + map_bytes);
 	buddy_core_init(&pool->slots, pool->nr_slots, books + map_bytes + span_bytes);
-	if (reserve_aligned(pool, slots << pool->chunk_shift)) {
-		buddy_books_free(books, pool->books_bytes);
-		return buddy_pool_refused(pool, (slots << pool->chunk_shift) + ARENA_ALIGN,
-					  -ENOMEM);
-	}
-	return 0;
+	err = reserve_aligned(pool, slots << pool->chunk_shift);
+	if (!err)
+		return 0;
+	buddy_books_free(books, pool->books_bytes);
+	return buddy_pool_refused(pool, (slots << pool->chunk_shift) + ARENA_ALIGN, err);
 }
 
 void buddy_arena_destroy(struct buddy_pool *pool)
@@ -128,15 +138,14 @@ static int span_map(struct buddy_pool *pool, struct span *span, uint64_t length,
 }
 
 /* May the pool take as much? Before anything is mapped for it. Return: 0, -errno. */
-int buddy_span_allowed(const struct buddy_pool *pool, uint64_t length, uint64_t align)
+int buddy_span_allowed(const struct buddy_pool *pool, uint64_t length)
 {
-	uint64_t slots = ((length - 1) >> pool->chunk_shift) + 1;
 	uint64_t page_length = (length + pool->page - 1) & ~(uint64_t)(pool->page - 1);
 
-	if (slots > pool->nr_slots || page_length < length)
-		return buddy_object_refused(pool, length, align, -EFBIG);
+	if (page_length > pool->limit || page_length < length)
+		return buddy_object_refused(pool, length, page_length, -EFBIG);
 	if (page_length > pool->limit - pool->bytes)
-		return buddy_object_refused(pool, length, align, -ENOMEM);
+		return buddy_object_refused(pool, length, page_length, -ENOMEM);
 	return 0;
 }
 
@@ -151,7 +160,7 @@ int buddy_span_take(struct buddy_pool *pool, struct span *span, uint64_t length,
 	at = buddy_core_alloc(&pool->slots, (uint32_t)slots,
 			      (uint32_t)(align >> pool->chunk_shift));
 	if (at < 0)
-		return buddy_object_refused(pool, length, align, -ENOMEM);
+		return buddy_object_refused(pool, length, length, -ENOMEM);
 	err = span_map(pool, span, length, slot_address(pool, (uint32_t)at));
 	if (err) {
 		buddy_core_free(&pool->slots, (uint32_t)at, (uint32_t)slots);

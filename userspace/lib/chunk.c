@@ -81,7 +81,7 @@ static struct chunk *chunk_create(struct buddy_pool *pool)
 	size_t bytes = buddy_chunk_books(pool);
 	struct chunk *chunk;
 
-	if (buddy_span_allowed(pool, chunk_bytes(pool), 0))
+	if (buddy_span_allowed(pool, chunk_bytes(pool)))
 		return NULL;
 	chunk = buddy_books_alloc(bytes);
 	if (!chunk) {
@@ -145,7 +145,7 @@ static void *huge_alloc(struct buddy_pool *pool, uint64_t size, uint64_t align)
 	uint32_t slot;
 	void *object;
 
-	if (buddy_span_allowed(pool, size, align))
+	if (buddy_span_allowed(pool, size))
 		return NULL;
 	span = buddy_books_alloc(sizeof(*span));
 	if (!span) {

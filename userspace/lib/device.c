@@ -12,10 +12,36 @@
 
 #include "private.h"
 
-struct device_dev {
-	struct buddy_dev dev;
-	char path[];	/* dev.path */
+/*
+ * The paths of devices that were opened, each once and for good: the record of a failure
+ * has a pointer to one, also when its device is closed. Without a lock, which fork()
+ * could find taken: that two threads add the same one does not matter.
+ */
+struct path {
+	struct path *next;
+	char text[];
 };
+
+static struct path *paths;
+
+/* Return: NULL where there is no memory. */
+static const char *keep_path(const char *text)
+{
+	struct path *first = __atomic_load_n(&paths, __ATOMIC_ACQUIRE), *path;
+
+	for (path = first; path; path = path->next)
+		if (!strcmp(path->text, text))
+			return path->text;
+	path = malloc(sizeof(*path) + strlen(text) + 1);
+	if (!path)
+		return NULL;
+	strcpy(path->text, text);
+	path->next = first;
+	while (!__atomic_compare_exchange_n(&paths, &path->next, path, false,
+					    __ATOMIC_RELEASE, __ATOMIC_RELAXED))
+		;
+	return path->text;
+}
 
 static int device_call(struct buddy_dev *dev, unsigned long command, void *arg)
 {
@@ -44,35 +70,51 @@ static const struct buddy_backend_ops device_ops = {
 	.reopen = device_reopen,
 };
 
-int buddy_device_open(struct buddy_dev **result, const char *path)
+static int no_memory(const char *path)
 {
-	struct device_dev *device = malloc(sizeof(*device) + strlen(path) + 1);
-	struct buddy_info info = { .size = sizeof(info) };
-	struct buddy_dev *dev = &device->dev;
-	int err;
+	return buddy_fail(&(struct buddy_failure){
+		.operation = OP_OPEN, .error = -ENOMEM, .own = true }, NULL, path);
+}
 
-	if (!device)
-		return buddy_fail(&(struct buddy_failure){
-			.operation = OP_OPEN, .error = -ENOMEM, .own = true }, NULL, path);
-	strcpy(device->path, path);
-	dev->path = device->path;
-	dev->ops = &device_ops;
-	dev->fd = -1;
-	err = device_reopen(dev);
-	if (err) {
-		free(device);
-		return err;
-	}
+static int refused(enum buddy_operation operation, int error, const char *path,
+		   uint32_t abi)
+{
+	return buddy_fail(&(struct buddy_failure){
+		.operation = operation, .error = error, .have = abi }, NULL, path);
+}
+
+/* Opens the node, and asks whether it is a device of this interface. */
+static int open_node(struct buddy_dev *dev, const char *path)
+{
+	struct buddy_info info = { .size = sizeof(info) };
+	int err, fd = open(path, O_RDWR | O_CLOEXEC);
+
+	if (fd < 0)
+		return refused(OP_OPEN, -errno, path, 0);
+	buddy_dev_set_fd(dev, fd);
 	err = device_call(dev, BUDDY_IOC_INFO, &info);
 	if (!err && info.out_abi_version != BUDDY_ABI_VERSION)
 		err = -EPROTO;
-	if (err) {
-		err = buddy_fail(&(struct buddy_failure){
-			.operation = OP_IDENTIFY, .error = err,
-			.have = info.out_abi_version }, dev, NULL);
-		device_close(dev);
-		return err;
+	return err ? refused(OP_IDENTIFY, err, path, info.out_abi_version) : 0;
+}
+
+int buddy_device_open(struct buddy_dev **result, const char *path)
+{
+	struct buddy_dev *dev = calloc(1, sizeof(*dev));
+	int err;
+
+	if (!dev)
+		return no_memory(path);
+	dev->ops = &device_ops;
+	dev->fd = -1;
+	err = open_node(dev, path);
+	if (!err) {
+		dev->path = keep_path(path);
+		err = dev->path ? 0 : no_memory(path);
 	}
-	*result = dev;
-	return 0;
+	if (err)
+		device_close(dev);
+	else
+		*result = dev;
+	return err;
 }

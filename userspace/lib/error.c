@@ -3,8 +3,9 @@
  * error.c - the last failure of each thread: recording it, and buddy_error().
  *
  * The record is in the thread's static block, which a library that is loaded late
- * shares with all others: it is small. The text is longer, and is allocated by the
- * first buddy_error() of a thread. It ends with the thread.
+ * shares with all others: it is small, and has pointers to texts. A path of a device is
+ * there for good; that of one that could not be opened, or another word of the caller's,
+ * is copied, and so is the sentence. Both are the thread's, and end with it.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -18,27 +19,104 @@
 #include "error.h"
 #include "private.h"
 
+/* Of a sentence without the path, which is in it four times at most. */
 #define TEXT_SIZE	1024
+#define TIMES		4
 
 static _Thread_local struct buddy_report last
 	__attribute__((tls_model("initial-exec")));
-static pthread_key_t text_key;
+/* The word of the record could not be copied. */
+static const char lost[] = "";
+
+struct memory {
+	char *word, *sentence;
+};
+
+static pthread_key_t memory_key;
 static bool have_key;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+static void end_memory(void *pointer)
+{
+	struct memory *memory = pointer;
+
+	/* destructors that come later see no record, whose word would be gone */
+	last = (struct buddy_report){ .text = "" };
+	free(memory->word);
+	free(memory->sentence);
+	free(memory);
+}
+
+static void create_key(void)
+{
+	have_key = !pthread_key_create(&memory_key, end_memory);
+}
+
+/* The library leaves, with a plugin that it is part of: no thread may call it. */
+__attribute__((destructor)) static void leave(void)
+{
+	if (have_key)
+		pthread_key_delete(memory_key);
+	have_key = false;
+}
+
+/* Return: the calling thread's; NULL where there is no memory. */
+static struct memory *thread_memory(void)
+{
+	struct memory *memory;
+
+	pthread_once(&once, create_key);
+	if (!have_key)
+		return NULL;
+	memory = pthread_getspecific(memory_key);
+	if (memory)
+		return memory;
+	memory = calloc(1, sizeof(*memory));
+	if (memory && pthread_setspecific(memory_key, memory)) {
+		free(memory);
+		return NULL;
+	}
+	return memory;
+}
+
+static const char *keep_word(const char *text)
+{
+	struct memory *memory = thread_memory();
+	char *word = memory ? strdup(text) : NULL;
+
+	if (!word)
+		return lost;
+	free(memory->word);
+	memory->word = word;
+	return word;
+}
+
+/*
+ * Is the cause that the program has put another file in the place of the descriptor?
+ * Where it is asked, a call of the kernel has failed before: one more costs little.
+ */
+static bool is_replaced(const struct buddy_failure *f, const struct buddy_dev *dev)
+{
+	if (!dev || dev->fd < 0 || f->own || f->mapped)
+		return false;
+	/* a process backend maps the file, and answers the rest by itself */
+	if (f->operation != OP_MAP &&
+	    (!dev->path || f->operation < OP_INFO || f->operation > OP_FREE))
+		return false;
+	return !buddy_dev_is_open(dev);
+}
 
 int buddy_fail(const struct buddy_failure *failure, const struct buddy_dev *dev,
 	       const char *text)
 {
 	last.failure = *failure;
 	last.failure.where = !dev ? WHERE_FD : dev->path ? WHERE_DEVICE : WHERE_PROCESS;
-	if (!text && dev)
-		text = dev->path;
-	last.text[0] = 0;
-	if (text) {
-		strncpy(last.text, text, sizeof(last.text) - 1);
-		if (strlen(text) >= sizeof(last.text))
-			memcpy(last.text + sizeof(last.text) - 4, "...", 4);
-	}
+	last.failure.replaced = is_replaced(failure, dev);
+	last.failure.left = dev && dev->fd < 0;
+	if (text)
+		last.text = keep_word(text);
+	else
+		last.text = dev && dev->path ? dev->path : "";
 	return failure->error;
 }
 
@@ -57,12 +135,26 @@ int buddy_fail_memory(enum buddy_operation operation, const struct buddy_dev *de
 {
 	const struct buddy_failure failure = {
 		.operation = operation,
-		.error = -ENOMEM,
+		/* after mlockall() mmap() may be above RLIMIT_MEMLOCK */
+		.error = errno == EAGAIN ? -EAGAIN : -ENOMEM,
 		.own = true,
 		.length = length,
+		.need = length,
 	};
 
 	return buddy_fail(&failure, dev, NULL);
+}
+
+void buddy_fail_in_pool(uint64_t length)
+{
+	struct buddy_failure *f = &last.failure;
+
+	if (f->operation == OP_ALLOC)
+		f->operation = OP_POOL_BLOCK;
+	if (f->operation == OP_POOL_BLOCK)
+		f->object = length;
+	else if (f->operation == OP_POOL_ALLOC)
+		f->length = length;
 }
 
 /* A text that grows, and stops at the end of its memory. */
@@ -94,10 +186,6 @@ static void put_bytes(struct text *t, uint64_t bytes)
 	static const char *const units[] = { "bytes", "KiB", "MiB", "GiB", "TiB" };
 	size_t unit = 0;
 
-	if (bytes == UINT64_MAX) {
-		put(t, "unlimited");
-		return;
-	}
 	while (bytes && !(bytes & 1023) && unit + 1 < sizeof(units) / sizeof(units[0])) {
 		bytes >>= 10;
 		unit++;
@@ -111,7 +199,7 @@ struct word {
 	size_t offset;		/* in struct buddy_failure, of 64 bits */
 	int resource;		/* of getrlimit() */
 	uint64_t (*number)(void);
-	void (*look)(const char *path, char *text, size_t size);
+	bool (*look)(const char *path, char *text, size_t size);
 };
 
 static uint64_t field(const struct word *word, const struct buddy_report *r)
@@ -166,7 +254,9 @@ static void put_limit(struct text *t, const struct word *word, const struct budd
 	uint64_t limit = buddy_look_limit(word->resource);
 
 	(void)r;
-	if (word->resource == RLIMIT_NOFILE)
+	if (limit == UINT64_MAX)
+		put(t, "unlimited");
+	else if (word->resource == RLIMIT_NOFILE)
 		put(t, "%llu", (unsigned long long)limit);
 	else
 		put_bytes(t, limit);
@@ -186,11 +276,32 @@ static void put_number(struct text *t, const struct word *word, const struct bud
 	put(t, "%llu", (unsigned long long)word->number());
 }
 
+static void put_number_of_node(struct text *t, const struct word *word,
+			       const struct buddy_report *r)
+{
+	char text[64];
+
+	(void)word;
+	buddy_look_number(r->text, text, sizeof(text));
+	put(t, "%s", text);
+}
+
 static void put_look(struct text *t, const struct word *word, const struct buddy_report *r)
 {
 	char text[64];
 
 	word->look(r->text, text, sizeof(text));
+	put(t, "%s", text);
+}
+
+static void put_regions(struct text *t, const struct word *word,
+			const struct buddy_report *r)
+{
+	char text[128];
+
+	(void)word;
+	(void)r;
+	buddy_look_regions(text, sizeof(text));
 	put(t, "%s", text);
 }
 
@@ -212,7 +323,12 @@ static void put_mode(struct text *t, const struct word *word, const struct buddy
 static const struct word words[] = {
 	{ "length", put_field, .offset = FIELD(length) },
 	{ "align", put_field, .offset = FIELD(align) },
+	{ "chunk", put_field, .offset = FIELD(chunk) },
+	{ "object", put_field, .offset = FIELD(object) },
+	{ "need", put_field, .offset = FIELD(need) },
 	{ "have", put_field, .offset = FIELD(have) },
+	{ "taken", put_field, .offset = FIELD(taken) },
+	{ "bytes_of_region", put_field, .offset = FIELD(region) },
 	{ "free", put_field, .offset = FIELD(free) },
 	{ "largest", put_field, .offset = FIELD(largest) },
 	{ "returning", put_field, .offset = FIELD(returning) },
@@ -228,9 +344,10 @@ static const struct word words[] = {
 	{ .name = "addresses", .put = put_addresses },
 	{ "mappings", put_number, .number = buddy_look_mappings },
 	{ "max_map_count", put_number, .number = buddy_look_most_mappings },
-	{ "number", put_look, .look = buddy_look_number },
+	{ .name = "number", .put = put_number_of_node },
 	{ "driver", put_look, .look = buddy_look_driver },
-	{ "module", put_look, .look = buddy_look_module },
+	{ "region", put_look, .look = buddy_look_region },
+	{ .name = "regions", .put = put_regions },
 	{ .name = "file_length", .put = put_length },
 	{ .name = "mode", .put = put_mode },
 };
@@ -275,52 +392,29 @@ static void format(struct text *t, const struct buddy_report *r)
 		put(t, "%s", strerror_r(-r->failure.error, name, sizeof(name)));
 }
 
-static void create_key(void)
+/* Return: of the calling thread; NULL where there is no memory. */
+static const char *sentence(void)
 {
-	have_key = !pthread_key_create(&text_key, free);
-}
+	size_t size = TEXT_SIZE + TIMES * strlen(last.text);
+	struct memory *memory = last.text == lost ? NULL : thread_memory();
+	char *text = memory ? realloc(memory->sentence, size) : NULL;
 
-/* The library leaves, with a plugin that it is part of: no thread may call free() of it. */
-__attribute__((destructor)) static void leave(void)
-{
-	if (have_key)
-		pthread_key_delete(text_key);
-	have_key = false;
-}
-
-/* Return: TEXT_SIZE bytes of the calling thread; NULL where there is no memory. */
-static char *text_memory(void)
-{
-	char *text;
-
-	pthread_once(&once, create_key);
-	if (!have_key)
+	if (!text)
 		return NULL;
-	text = pthread_getspecific(text_key);
-	if (text)
-		return text;
-	text = malloc(TEXT_SIZE);
-	if (text && pthread_setspecific(text_key, text)) {
-		free(text);
-		return NULL;
-	}
+	memory->sentence = text;
+	format(&(struct text){ text, size }, &last);
 	return text;
 }
 
 const char *buddy_error(void)
 {
 	int cancel, errno_before = errno;
-	struct text t;
-	char *text;
+	const char *text;
 
 	if (last.failure.operation == OP_NONE)
 		return "no call has failed";
 	cancel = buddy_cancel_off();
-	text = text_memory();
-	if (text) {
-		t = (struct text){ text, TEXT_SIZE };
-		format(&t, &last);
-	}
+	text = sentence();
 	buddy_cancel_restore(cancel);
 	errno = errno_before;
 	return text ? text : "a call has failed, and there is no memory to say why";

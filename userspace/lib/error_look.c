@@ -51,6 +51,27 @@ unsigned int buddy_look_mode(const char *path)
 	return stat(path, &st) ? 0 : (unsigned int)st.st_mode & 07777;
 }
 
+enum buddy_rank buddy_look_rank(const char *path)
+{
+	struct stat st;
+	gid_t *groups;
+	bool in = false;
+	int n;
+
+	if (stat(path, &st))
+		return RANK_OTHERS;
+	if (st.st_uid == geteuid())
+		return RANK_OWNER;
+	n = getgroups(0, NULL);
+	groups = n > 0 ? calloc((size_t)n, sizeof(*groups)) : NULL;
+	if (groups)
+		n = getgroups(n, groups);
+	for (int i = 0; groups && i < n; i++)
+		in |= groups[i] == st.st_gid;
+	free(groups);
+	return in || st.st_gid == getegid() ? RANK_GROUP : RANK_OTHERS;
+}
+
 uint64_t buddy_look_length(const char *path)
 {
 	struct stat st;
@@ -106,25 +127,27 @@ static bool find_driver(const char *file, long *number, char *name, size_t size)
 	return false;
 }
 
-void buddy_look_driver(const char *path, char *text, size_t size)
+bool buddy_look_driver(const char *path, char *text, size_t size)
 {
+	bool misc;
 	long number;
 	struct stat st;
 
 	snprintf(text, size, "no driver");
 	if (stat(path, &st))
-		return;
-	number = (long)major(st.st_rdev);
-	if (number != MISC_MAJOR) {
-		find_driver("/proc/devices", &number, text, size);
-		return;
-	}
-	number = (long)minor(st.st_rdev);
-	find_driver("/proc/misc", &number, text, size);
+		return false;
+	misc = major(st.st_rdev) == MISC_MAJOR;
+	number = (long)(misc ? minor(st.st_rdev) : major(st.st_rdev));
+	return find_driver(misc ? "/proc/misc" : "/proc/devices", &number, text, size);
 }
 
-/* A node of another name is some region's; the first one stands for all. */
-void buddy_look_module(const char *path, char *text, size_t size)
+/* As the module names them: buddy, buddy1, ... */
+bool buddy_look_is_region(const char *name)
+{
+	return !strncmp(name, "buddy", 5) && name[5 + strspn(name + 5, "0123456789")] == 0;
+}
+
+bool buddy_look_region(const char *path, char *text, size_t size)
 {
 	const char *base = strrchr(path, '/');
 	long number = -1;
@@ -132,22 +155,29 @@ void buddy_look_module(const char *path, char *text, size_t size)
 
 	*text = 0;
 	snprintf(name, sizeof(name), "%s", base ? base + 1 : path);
-	if (!find_driver("/proc/misc", &number, name, sizeof(name)) ||
-	    strncmp(name, "buddy", 5)) {
-		number = -1;
-		snprintf(name, sizeof(name), "buddy");
-		if (!find_driver("/proc/misc", &number, name, sizeof(name)))
-			return;
-	}
+	if (!buddy_look_is_region(name) ||
+	    !find_driver("/proc/misc", &number, name, sizeof(name)))
+		return false;
 	snprintf(text, size, "%d %ld", MISC_MAJOR, number);
+	return true;
 }
 
-bool buddy_look_loaded(const char *path)
+bool buddy_look_regions(char *text, size_t size)
 {
-	char number[32];
+	size_t at = 0;
 
-	buddy_look_module(path, number, sizeof(number));
-	return *number;
+	*text = 0;
+	for (int i = 0; i < 8 && at < size; i++) {
+		char name[32] = "buddy";
+		long number = -1;
+
+		if (i)
+			snprintf(name, sizeof(name), "buddy%d", i);
+		if (find_driver("/proc/misc", &number, name, sizeof(name)))
+			at += (size_t)snprintf(text + at, size - at, "%s/dev/%s",
+					       at ? ", " : "", name);
+	}
+	return at;
 }
 
 void buddy_look_target(int fd, char *text, size_t size)
@@ -158,6 +188,13 @@ void buddy_look_target(int fd, char *text, size_t size)
 	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
 	n = readlink(link, text, size - 1);
 	text[n < 0 ? 0 : n] = 0;
+}
+
+bool buddy_look_is_path(int fd)
+{
+	int flags = fcntl(fd, F_GETFL);
+
+	return flags >= 0 && flags & O_PATH;
 }
 
 uint64_t buddy_look_limit(int resource)

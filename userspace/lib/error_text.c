@@ -3,10 +3,7 @@
  * error_text.c - the texts: one table of what was attempted, and one of what failed in
  * it, why, and what would have worked.
  *
- * A cause is looked for from the top. A row is of an operation and an errno, either of
- * which may be any. It has a text, or a function that chooses one by the numbers of the
- * failure and by what it sees of the system, and that leaves the failure to later rows
- * where it returns NULL. Words in braces are replaced by error.c.
+ * A cause is looked for from the top. Words in braces are replaced by error.c.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -20,6 +17,7 @@
 
 #define MAX_ALIGN	(1ull << 30)
 #define CHUNK_LEAST	(128ull << 10)
+#define SCATTER_UNIT	(2ull << 20)
 
 static const char *const attempts[OP_END] = {
 	[OP_BACKEND] = "choose a backend",
@@ -41,6 +39,7 @@ static const char *const attempts[OP_END] = {
 	[OP_BATCH_FREE] = "free a batch of blocks",
 	[OP_POOL_CONFIG] = "create a pool",
 	[OP_POOL_CREATE] = "create a pool on {where}",
+	[OP_POOL_BLOCK] = "allocate {object} in a pool, which takes a block of {length} of {where} for it",
 	[OP_POOL_ALLOC] = "allocate {length} in a pool",
 	[OP_POOL_REALLOC] = "resize an object of a pool",
 	[OP_POOL_FREE] = "free an object of a pool",
@@ -54,7 +53,7 @@ const char *buddy_error_attempt(enum buddy_operation operation)
 }
 
 /*
- * Opening
+ * Opening, but for the node: error_open.c
  */
 
 static const char *why_no_backend(const struct buddy_report *r)
@@ -62,70 +61,6 @@ static const char *why_no_backend(const struct buddy_report *r)
 	if (*r->text)
 		return "BUDDY_BACKEND={text} is none; there are device, process and auto";
 	return "the argument is none of enum buddy_backend";
-}
-
-/*
- * Is it one of the module's nodes, or in the place of one? Only then is it said to
- * remove what is there.
- */
-static bool is_ours(const struct buddy_report *r)
-{
-	return !strncmp(r->text, "/dev/buddy", 10);
-}
-
-/* What is there, but is no device. */
-static const char *why_no_node(const struct buddy_report *r)
-{
-	switch (buddy_look_node(r->text)) {
-	case NODE_FILE:
-		return is_ours(r) ? "it is a regular file of {file_length}, not a device node: a program made it when the module was not loaded; rm {text}, then modprobe buddy_mem" :
-			"it is a regular file of {file_length}, not a device node; the module's is /dev/buddy";
-	case NODE_DIRECTORY:
-		return "it is a directory, not a device node";
-	case NODE_OTHER:
-		return "it is neither a device node nor a file";
-	default:
-		return NULL;
-	}
-}
-
-static const char *why_nothing(const struct buddy_report *r)
-{
-	if (buddy_look_loaded(r->text))
-		return "there is no such node, although the module is loaded: this /dev is not the host's; give the container --device {text}, or mknod {text} c {module}";
-	return "there is no such node; modprobe buddy_mem makes /dev/buddy, BUDDY_BACKEND=process needs no module";
-}
-
-static const char *why_no_access(const struct buddy_report *r)
-{
-	if (buddy_look_node(r->text) == NODE_NONE)
-		return "a directory of the path may not be searched";
-	if (buddy_look_nodev(r->text))
-		return "its file system is mounted nodev, where no device node can be opened; bind-mount the host's node (container: --device {text})";
-	if (buddy_look_access(r->text))
-		return "its mode would permit it, but its file system was mounted in a user namespace, or a security module forbids it; bind-mount the host's node (container: --device {text})";
-	if (!(buddy_look_mode(r->text) & 077))
-		return "no permission: the node is its owner's alone (mode {mode}); install the udev rule 60-buddy.rules (make install), then udevadm trigger, or use BUDDY_BACKEND=process";
-	return "no permission: the node has mode {mode}; be in its group (ls -l {text}; usermod -aG GROUP USER, and log in again), or use BUDDY_BACKEND=process";
-}
-
-/* The number of the node is nobody's. */
-static const char *why_no_driver(const struct buddy_report *r)
-{
-	if (buddy_look_loaded(r->text) && is_ours(r))
-		return "the node is stale: no driver has its number {number}, and buddy has {module}; rm {text}, then mknod {text} c {module}";
-	if (is_ours(r))
-		return "no driver has the number of the node, {number}: the module is not loaded; modprobe buddy_mem, or use BUDDY_BACKEND=process";
-	return "no driver has the number of the node, {number}; the module's node is /dev/buddy";
-}
-
-static const char *why_other_driver(const struct buddy_report *r)
-{
-	if (!is_ours(r))
-		return "it is not a buddy device: its number {number} is of the driver {driver}; the module's node is /dev/buddy";
-	if (buddy_look_loaded(r->text))
-		return "the node is stale: its number {number} is of the driver {driver}, and buddy has {module}; rm {text}, then mknod {text} c {module}";
-	return "the node is stale: its number {number} is of the driver {driver}, and the module is not loaded; rm {text}, then modprobe buddy_mem";
 }
 
 static const char *why_no_region(const struct buddy_report *r)
@@ -163,32 +98,57 @@ static const char *why_no_request(const struct buddy_report *r)
 
 static const char *why_too_long(const struct buddy_report *r)
 {
+	if (r->failure.flags & BUDDY_ALLOC_POW2)
+		return "rounded up to a power of two (BUDDY_ALLOC_POW2) it is larger than the whole region; ask for less, or without that flag";
 	if (r->failure.where == WHERE_PROCESS)
 		return "it is larger than the whole region; set a larger BUDDY_SIZE, or give buddy_dev_open() a larger size";
 	return "it is larger than the whole region; load the module with a larger size=";
+}
+
+/*
+ * Enough is free for the length, but no range is. The module makes a scattered block of
+ * whole units of 2 MiB, and what is less than one; the process backend of one range.
+ */
+static const char *why_in_pieces(const struct buddy_report *r)
+{
+	const struct buddy_failure *f = &r->failure;
+	bool may_scatter = f->operation == OP_ALLOC && f->where == WHERE_DEVICE &&
+			   f->largest >= SCATTER_UNIT && !(f->flags & BUDDY_ALLOC_POW2);
+
+	if (f->flags & BUDDY_ALLOC_SCATTER)
+		return f->where == WHERE_DEVICE ?
+			"{free} are free, but too few whole units of 2 MiB; ask for less, or free blocks (buddyctl map shows them)" :
+			"{free} are free, but the largest range has {largest}, and the process backend makes scattered blocks of one range, too; ask for less, or free blocks";
+	if (may_scatter)
+		return "{free} are free, but the largest range has {largest}; ask for less, or take BUDDY_ALLOC_SCATTER with alignment 0, which needs no single range";
+	return "{free} are free, but the largest range has {largest}; ask for less, or free blocks";
 }
 
 /* @largest is a power of two, aligned to itself: what is not above it fits in it. */
 static const char *why_no_range(const struct buddy_report *r)
 {
 	const struct buddy_failure *f = &r->failure;
+	uint64_t align = f->operation == OP_ALLOC ? f->align : 0;
 
-	if (f->length <= f->largest && f->align <= f->largest)
+	if (f->length <= f->largest && align <= f->largest)
 		return "the region has a free range of {largest}, but the kernel has no memory for its own data";
-	if (f->length <= f->free && f->flags & BUDDY_ALLOC_SCATTER)
-		return "{free} are free, but too few whole units of 2 MiB; ask for less, or free blocks (buddyctl map shows them)";
+	if (f->length <= f->largest)
+		return "{free} are free, and the largest range has {largest}, but none of {length} is free at a multiple of the alignment, {align}; ask for a smaller alignment, or free blocks";
 	if (f->length <= f->free)
-		return "{free} are free, but the largest range has {largest}; ask for less, or take BUDDY_ALLOC_SCATTER, which needs no single range";
+		return why_in_pieces(r);
 	if (f->returning)
 		return "{free} are free, the largest range has {largest}, and {returning} are freed but still held (buddyctl stats); ask for less, or wait until they are back";
-	return "{free} are free, and the largest range has {largest}; ask for less, free blocks (buddyctl map shows whose they are), or make the region larger";
+	if (f->where == WHERE_PROCESS)
+		return "{free} are free, and the largest range has {largest}; ask for less, free blocks, or make the region larger (BUDDY_SIZE, or the size of buddy_dev_open())";
+	return "{free} are free, and the largest range has {largest}; ask for less, free blocks (buddyctl map shows whose they are), or load the module with a larger size=";
 }
 
 /* Both ways to have no addresses for a mapping that the region has memory for. */
 static const char *why_no_addresses(const struct buddy_report *r)
 {
 	uint64_t limit = buddy_look_limit(RLIMIT_AS), most = buddy_look_most_mappings();
-	uint64_t bytes = r->failure.length;
+	uint64_t bytes = r->failure.operation == OP_POOL_ALLOC ? r->failure.need :
+			 r->failure.length;
 
 	if (limit != UINT64_MAX && buddy_look_addresses() + bytes > limit)
 		return "RLIMIT_AS (ulimit -v) allows this process {RLIMIT_AS} of addresses, and {addresses} are taken; raise it";
@@ -209,10 +169,13 @@ static const char *why_no_mapping(const struct buddy_report *r)
 
 static const char *why_no_permission(const struct buddy_report *r)
 {
+	int flags = personality(0xffffffff);
+
 	(void)r;
-	if (personality(0xffffffff) & READ_IMPLIES_EXEC)
+	/* negative: a filter refuses to say */
+	if (flags >= 0 && flags & READ_IMPLIES_EXEC)
 		return "this program runs with READ_IMPLIES_EXEC, which makes every mapping executable, and blocks are not; clear the flag of its stack (execstack -c PROGRAM)";
-	return "the descriptor is not open for that, or a security module forbids it";
+	return "a security module or a seccomp filter forbids it";
 }
 
 static const char *why_busy(const struct buddy_report *r)
@@ -259,10 +222,10 @@ static const char *why_no_pool(const struct buddy_report *r)
 		return "flags are {flags}, of which some are unknown; there is BUDDY_POOL_FORK_COPY";
 	if (f->length < CHUNK_LEAST)
 		return "the region, or the limit, has {length}, less than the smallest chunk, 128 KiB";
-	if (f->align & (f->align - 1) || f->align < CHUNK_LEAST || f->align > MAX_ALIGN)
-		return "a chunk of {align} is none; take a power of two from 128 KiB to 1 GiB, or 0";
-	if (f->align > f->length)
-		return "a chunk of {align} is more than the {length} of the region, or of the limit";
+	if (f->chunk & (f->chunk - 1) || f->chunk < CHUNK_LEAST || f->chunk > MAX_ALIGN)
+		return "a chunk of {chunk} is none; take a power of two from 128 KiB to 1 GiB, or 0";
+	if (f->chunk > f->length)
+		return "a chunk of {chunk} is more than the {length} of the region, or of the limit";
 	return "it would have too many chunks; take larger ones";
 }
 
@@ -273,13 +236,62 @@ static const char *why_no_arena(const struct buddy_report *r)
 	return why ? why : "there are no addresses for it: a pool reserves four times its limit; set a smaller one";
 }
 
+static const char *why_too_long_for_pool(const struct buddy_report *r)
+{
+	const struct buddy_failure *f = &r->failure;
+
+	if (f->length > PTRDIFF_MAX)
+		return "that is more than the pool can ever have";
+	if (f->need <= f->region)
+		return "that is more than the limit of the pool, {have}; create it with a larger limit";
+	if (f->where == WHERE_PROCESS)
+		return "that is more than the whole region, {bytes_of_region}; set a larger BUDDY_SIZE, or give buddy_dev_open() a larger size";
+	return "that is more than the whole region, {bytes_of_region}; load the module with a larger size=";
+}
+
+static const char *why_pool_is_full(const struct buddy_report *r)
+{
+	const struct buddy_failure *f = &r->failure;
+
+	if (f->need <= f->have - f->taken)
+		return "the addresses of the pool have no free range for this length and alignment; free objects, or take a smaller alignment";
+	if (f->have < f->region)
+		return "it needs {need} more, and the pool has {taken} of the {have} that it may take; free objects, or create the pool with a larger limit";
+	if (f->where == WHERE_PROCESS)
+		return "it needs {need} more, and the pool has {taken} of the {have} of the whole region; free objects, or make the region larger (BUDDY_SIZE, or the size of buddy_dev_open())";
+	return "it needs {need} more, and the pool has {taken} of the {have} of the whole region; free objects, or load the module with a larger size=";
+}
+
 static const char *why_forked(const struct buddy_report *r)
 {
+	if (r->failure.inside)
+		return "fork() came from a signal handler that had interrupted this library, and such a child can only read and write what the pool has; fork() elsewhere, or open a device and create a pool here";
 	if (r->failure.operation >= OP_POOL_ALLOC)
 		return "after fork() the pool is the parent's; create it with BUDDY_POOL_FORK_COPY, or create another one here";
 	if (r->failure.where == WHERE_PROCESS)
 		return "after fork() a process backend belongs to the parent; open another one here";
 	return NULL;
+}
+
+static const char *why_replaced(const struct buddy_report *r)
+{
+	if (!r->failure.replaced || r->failure.error == -EBADF)
+		return NULL;
+	return "its descriptor is another file: the program has closed it, which is the library's, and opened that";
+}
+
+static const char *why_closed(const struct buddy_report *r)
+{
+	if (r->failure.left)
+		return "after fork() the library has closed the parent's device, and a pool with BUDDY_POOL_FORK_COPY opens its own when it allocates; open another one here";
+	return "the program has closed the descriptor of {where}, which is the library's";
+}
+
+static const char *why_not_open(const struct buddy_report *r)
+{
+	if (buddy_look_is_path(r->failure.fd))
+		return "it was opened with O_PATH, and names the file alone; send what buddy_block_share() returned";
+	return "that is not open";
 }
 
 static const char *why_own(const struct buddy_report *r)
@@ -291,26 +303,14 @@ static const char *why_own(const struct buddy_report *r)
 	return "this process has no memory for the library's own data";
 }
 
-#define ANY	0
+static const struct buddy_cause rows[] = {
+	{ ANY, ANY, .why = why_replaced },
 
-static const struct row {
-	enum buddy_operation operation;
-	int error;
-	const char *text;
-	const char *(*why)(const struct buddy_report *r);
-} rows[] = {
 	{ OP_BACKEND, EINVAL, .why = why_no_backend },
 	{ OP_SIZE, EINVAL, .text = "that is no size; give it as 256M, 1.5G or 25%" },
 
-	{ OP_OPEN, ANY, .why = why_no_node },
-	{ OP_OPEN, ENOENT, .why = why_nothing },
-	{ OP_OPEN, EACCES, .why = why_no_access },
-	{ OP_OPEN, EPERM, .text = "the device cgroup of this container or service forbids the device {number}; start it with --device {text} (systemd: DeviceAllow={text} rw), or use BUDDY_BACKEND=process" },
-	{ OP_OPEN, ENODEV, .why = why_no_driver },
-	{ OP_OPEN, ENXIO, .why = why_no_driver },
-	{ OP_IDENTIFY, ANY, .why = why_no_node },
-	{ OP_IDENTIFY, EPROTO, .text = "the module has version {abi} of the interface, and this library another one; install both from one release" },
-	{ OP_IDENTIFY, ANY, .why = why_other_driver },
+	{ OP_OPEN, ANY, .why = buddy_error_open },
+	{ OP_IDENTIFY, ANY, .why = buddy_error_open },
 
 	{ ANY, ENOMEM, .why = why_own },
 	{ OP_REGION, EFBIG, .why = why_no_region },
@@ -319,13 +319,12 @@ static const struct row {
 	{ OP_REGION, ENOSYS, .text = "memfd_create() is refused, as by the seccomp filter of a container; allow it there" },
 
 	{ OP_EXTENTS, EINVAL, .text = "the array has no entries; give it one or more" },
-	{ OP_EXTENTS, EFAULT, .text = "the array of entries is not memory of this process" },
 
 	{ OP_ALLOC, EINVAL, .why = why_no_request },
 	{ OP_ALLOC, EFBIG, .why = why_too_long },
 	{ OP_ALLOC, ENOMEM, .why = why_no_range },
 	{ OP_MAP, ENOMEM, .why = why_no_mapping },
-	{ OP_MAP, EAGAIN, .text = "mlockall(MCL_FUTURE) locks each new mapping, and RLIMIT_MEMLOCK (ulimit -l) allows {RLIMIT_MEMLOCK}; raise it, or munlockall() before" },
+	{ ANY, EAGAIN, .text = "mlockall(MCL_FUTURE) locks each new mapping, and RLIMIT_MEMLOCK (ulimit -l) allows {RLIMIT_MEMLOCK}; raise it, or munlockall() before" },
 	{ OP_MAP, EACCES, .why = why_no_permission },
 	{ OP_MAP, EPERM, .why = why_no_permission },
 	{ OP_MAP, ENXIO, .text = "no such block any more: it was freed by another process that shares this device since fork(), or the program closed the device's descriptor and opened another" },
@@ -346,15 +345,17 @@ static const struct row {
 	{ OP_DMABUF, EOPNOTSUPP, .why = why_not_shared },
 	{ OP_FROM_FD, ENOTTY, .text = "that is no block fd; send what buddy_block_share() returned (a dma-buf is mapped by mmap(2))" },
 	{ OP_FROM_FD, EINVAL, .text = "that is no block fd; send what buddy_block_share() returned (a dma-buf is mapped by mmap(2))" },
-	{ OP_FROM_FD, EBADF, .text = "that is not open" },
+	{ OP_FROM_FD, EBADF, .why = why_not_open },
 	{ OP_BATCH_FREE, EINVAL, .text = "all must be blocks of one device, and none may have come as a descriptor; nothing was freed" },
 
 	{ OP_POOL_CONFIG, EINVAL, .text = "size of its configuration is not set; set it to sizeof(struct buddy_pool_config)" },
 	{ OP_POOL_CONFIG, E2BIG, .text = "its configuration is longer than this library knows, and not zero there; install the library of the header" },
 	{ OP_POOL_CREATE, EINVAL, .why = why_no_pool },
 	{ OP_POOL_CREATE, ENOMEM, .why = why_no_arena },
-	{ OP_POOL_ALLOC, EFBIG, .text = "that is more than the pool can ever have" },
-	{ OP_POOL_ALLOC, ENOMEM, .text = "the pool may take {have}, and has no free memory for it; free objects, or create the pool with a larger limit" },
+	{ OP_POOL_BLOCK, EFBIG, .why = why_too_long },
+	{ OP_POOL_BLOCK, ENOMEM, .why = why_no_range },
+	{ OP_POOL_ALLOC, EFBIG, .why = why_too_long_for_pool },
+	{ OP_POOL_ALLOC, ENOMEM, .why = why_pool_is_full },
 	{ OP_POOL_ALLOC, EINVAL, .text = "the alignment, {align}, is no power of two up to 1 GiB" },
 	{ OP_POOL_REALLOC, EINVAL, .text = "no object of this pool starts there" },
 	{ OP_POOL_FREE, EINVAL, .text = "no object of this pool starts there" },
@@ -363,28 +364,34 @@ static const struct row {
 	{ ANY, EPERM, .why = why_forked },
 	{ ANY, EMFILE, .text = "this process has as many descriptors open as RLIMIT_NOFILE (ulimit -n) allows, {RLIMIT_NOFILE}; close some, or raise it" },
 	{ ANY, ENFILE, .text = "the system has as many files open as sysctl fs.file-max allows; raise it" },
-	{ ANY, EBADF, .text = "the program has closed the descriptor of {where}, which is the library's" },
-	{ ANY, ENOTTY, .text = "its descriptor is another file: the program has closed it, which is the library's, and opened that; or the module is older than the library" },
+	{ ANY, EBADF, .why = why_closed },
+	{ ANY, ENOTTY, .text = "the module does not know this call: it is older than the library; install both from one release" },
 	{ ANY, ENOENT, .text = "there is no such block: it was freed before, here or by another process that shares this device since fork()" },
 	{ ANY, ENOMEM, .text = "the kernel has no memory for it" },
 	{ ANY, EINTR, .text = "a signal has killed the process while it waited for memory that comes back" },
 };
 
-const char *buddy_error_cause(const struct buddy_report *report)
+const char *buddy_error_find(const struct buddy_cause *causes, size_t count,
+			     const struct buddy_report *report)
 {
 	const struct buddy_failure *f = &report->failure;
 
-	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-		const struct row *row = &rows[i];
-		const char *text = row->text;
+	for (size_t i = 0; i < count; i++) {
+		const struct buddy_cause *cause = &causes[i];
+		const char *text = cause->text;
 
-		if ((row->operation != ANY && row->operation != f->operation) ||
-		    (row->error != ANY && row->error != -f->error))
+		if ((cause->operation != ANY && cause->operation != f->operation) ||
+		    (cause->error != ANY && cause->error != -f->error))
 			continue;
-		if (row->why)
-			text = row->why(report);
+		if (cause->why)
+			text = cause->why(report);
 		if (text)
 			return text;
 	}
 	return NULL;
+}
+
+const char *buddy_error_cause(const struct buddy_report *report)
+{
+	return buddy_error_find(rows, sizeof(rows) / sizeof(rows[0]), report);
 }

@@ -35,7 +35,8 @@ static bool gate_armed;			/* registry: the child has to copy */
 static int errno_before;		/* registry: fork() */
 static _Thread_local struct {
 	struct gate *gate;
-	int cancel, errno_before;
+	int errno_before;
+	uint8_t cancel;
 	bool forks;
 } inside __attribute__((tls_model("initial-exec")));	/* see prepare_inside() */
 static pthread_once_t once = PTHREAD_ONCE_INIT;
@@ -68,7 +69,7 @@ static bool anything_to_copy(void)
  */
 static void prepare_inside(void)
 {
-	inside.cancel = buddy_cancel_off();
+	inside.cancel = (uint8_t)buddy_cancel_off();
 	inside.gate = buddy_gate_create();
 	inside.forks = true;
 	inside.errno_before = errno;
@@ -196,6 +197,7 @@ static void child_inside(void)
 				copy_failed();
 		}
 		pool->foreign = true;
+		pool->inside = true;
 		pool->id = ++last_id;
 		pthread_mutex_init(&pool->lock, NULL);
 	}
@@ -244,7 +246,7 @@ void buddy_registry_init(void)
 	pthread_once(&once, init_once);
 }
 
-/* Return: 0; -ENOMEM. */
+/* Return: 0; -errno. */
 int buddy_registry_add(struct buddy_pool *pool)
 {
 	buddy_registry_init();

@@ -186,8 +186,7 @@ void *buddy_object_get(struct buddy_pool *pool, struct heap *heap, uint32_t clas
 	void *object;
 
 	if (pool->foreign) {
-		buddy_object_refused(pool, size ? size : (uint64_t)pool->class_granules[class] *
-				     GRANULE, align, -EPERM);
+		buddy_pool_is_foreign(pool, OP_POOL_ALLOC);
 		return NULL;
 	}
 	object = buddy_object_alloc(pool, class, size, align);

@@ -49,7 +49,7 @@ static int choose_chunk(struct buddy_pool *pool, uint64_t chunk)
 	    chunk < CHUNK_MIN || chunk > CHUNK_MAX || chunk > pool->limit)
 		return buddy_fail(&(struct buddy_failure){
 			.operation = OP_POOL_CREATE, .error = -EINVAL,
-			.length = pool->limit, .align = chunk, .flags = pool->flags },
+			.length = pool->limit, .chunk = chunk, .flags = pool->flags },
 			pool->dev, NULL);
 	pool->chunk_shift = buddy_log2(chunk);
 	return 0;
@@ -67,7 +67,8 @@ static int configure(struct buddy_pool *pool, const struct buddy_pool_config *co
 		return err;
 	pool->flags = config->flags;
 	pool->page = info.out_granule;
-	pool->limit = info.out_region;
+	pool->region = info.out_region;
+	pool->limit = pool->region;
 	if (config->limit && config->limit < pool->limit)
 		pool->limit = config->limit;
 	err = choose_chunk(pool, config->chunk);
@@ -157,10 +158,16 @@ static inline struct magazine *magazine_of(uint32_t class)
 
 static noinline void *alloc_slow(struct buddy_pool *pool, size_t size)
 {
+	void *object;
+
 	if (size > SMALL_MAX)
-		return alloc_big(pool, size, 1);
-	return buddy_magazine_refill(pool,
-				     buddy_class_table[(size + GRANULE - 1) / GRANULE]);
+		object = alloc_big(pool, size, 1);
+	else
+		object = buddy_magazine_refill(pool,
+			buddy_class_table[(size + GRANULE - 1) / GRANULE]);
+	if (!object)
+		buddy_fail_in_pool(size);
+	return object;
 }
 
 void *buddy_pool_alloc(struct buddy_pool *pool, size_t size)
@@ -186,7 +193,7 @@ static noinline int free_slow(struct buddy_pool *pool, void *object)
 	if (!object)
 		return 0;
 	if (pool->foreign)
-		return buddy_fail_at(OP_POOL_FREE, pool->dev, -EPERM);
+		return buddy_pool_is_foreign(pool, OP_POOL_FREE);
 	if (granule_or_beyond(pool, object) >= pool->granules)
 		return buddy_fail_at(OP_POOL_FREE, pool->dev, -EINVAL);
 	class = pool->map[granule_of(pool, object)];
@@ -218,14 +225,20 @@ int buddy_pool_free(struct buddy_pool *pool, void *object)
 
 void *buddy_pool_alloc_aligned(struct buddy_pool *pool, size_t align, size_t size)
 {
+	void *object;
+
 	if (!is_power_of_two(align) || align > ALIGN_MAX || size > PTRDIFF_MAX) {
 		buddy_object_refused(pool, size, align, size > PTRDIFF_MAX ? -EFBIG : -EINVAL);
 		return NULL;
 	}
-	if (align > SMALL_MAX)
-		return alloc_big(pool, size ? size : 1, align);
 	/* a new object is aligned to the power of two that holds it */
-	return buddy_pool_alloc(pool, size > align / 2 ? size : align / 2 + 1);
+	if (align > SMALL_MAX)
+		object = alloc_big(pool, size ? size : 1, align);
+	else
+		object = buddy_pool_alloc(pool, size > align / 2 ? size : align / 2 + 1);
+	if (unlikely(!object))
+		buddy_fail_in_pool(size);
+	return object;
 }
 
 static bool is_fresh(struct buddy_pool *pool, const void *object)
@@ -279,7 +292,10 @@ void *buddy_pool_realloc(struct buddy_pool *pool, void *object, size_t size)
 	if (!object)
 		return buddy_pool_alloc(pool, size);
 	if (!old || pool->foreign) {
-		buddy_fail_at(OP_POOL_REALLOC, pool->dev, old ? -EPERM : -EINVAL);
+		if (old)
+			buddy_pool_is_foreign(pool, OP_POOL_REALLOC);
+		else
+			buddy_fail_at(OP_POOL_REALLOC, pool->dev, -EINVAL);
 		return NULL;
 	}
 	/* not below half, so that a list that shrinks gives memory back */
@@ -307,7 +323,7 @@ int buddy_pool_trim(struct buddy_pool *pool)
 
 	buddy_lock(&pool->lock);
 	if (pool->foreign) {
-		err = buddy_fail_at(OP_POOL_TRIM, pool->dev, -EPERM);
+		err = buddy_pool_is_foreign(pool, OP_POOL_TRIM);
 	} else {
 		if (heap)
 			buddy_heap_empty(pool, heap);

@@ -112,13 +112,14 @@ struct buddy_pool {
 	uint32_t chunk_shift;
 	uint32_t page;			/* granule of the device, bytes */
 	uint32_t nr_slots;
-	uint64_t limit;
+	uint64_t limit, region;
 	uint64_t books_bytes;		/* map, spans and array of the slot tree */
 	uint32_t class_granules[CLASS_END];
 	uint32_t class_limit[CLASS_END];	/* objects in a magazine */
 
 	pthread_mutex_t lock;		/* protects all below, and map and chunks */
 	bool foreign;			/* a forked child without a copy */
+	bool inside;			/* foreign: fork() had interrupted this library */
 	struct span **span;		/* by slot */
 	struct buddy_core slots;
 	/* chunks by the order of their largest free node; full ones in the last */
@@ -225,17 +226,20 @@ static inline uint64_t granule_or_beyond(const struct buddy_pool *pool,
  */
 #define ARENA_TIMES	4
 
-/* Each records a failure. Return: @error. */
+/* Each records a failure. Return: @error, -EPERM. */
 int buddy_pool_refused(const struct buddy_pool *pool, uint64_t bytes, int error);
-int buddy_object_refused(const struct buddy_pool *pool, uint64_t length, uint64_t align,
+/* @wrong: the alignment of -EINVAL; else the bytes that the pool would have to take */
+int buddy_object_refused(const struct buddy_pool *pool, uint64_t length, uint64_t wrong,
 			 int error);
+int buddy_pool_is_foreign(const struct buddy_pool *pool, enum buddy_operation operation);
 int buddy_arena_create(struct buddy_pool *pool, uint64_t bytes);
 void buddy_arena_destroy(struct buddy_pool *pool);
 void *buddy_arena_reserve(void *address, uint64_t bytes, int flags);
-int buddy_span_allowed(const struct buddy_pool *pool, uint64_t length, uint64_t align);
+int buddy_span_allowed(const struct buddy_pool *pool, uint64_t length);
 int buddy_span_take(struct buddy_pool *pool, struct span *span, uint64_t length,
 		    uint64_t align, uint32_t *slot);
 void buddy_span_return(struct buddy_pool *pool, struct span *span, uint32_t slot);
+/* Return: NULL with errno. */
 void *buddy_books_alloc(size_t bytes);
 void buddy_books_free(void *books, size_t bytes);
 

@@ -150,7 +150,7 @@ static void sized(void)
 	}
 }
 
-/* jemalloc's manual lets its functions take what malloc() returned, and the other way. */
+/* The family takes what jemalloc's own functions return, as its manual says. */
 static void with_flags(void)
 {
 	if (!mallocx)
@@ -159,7 +159,10 @@ static void with_flags(void)
 		unsigned char *p = filled(mallocx(size, 0), size);
 
 		free(p);
-		p = filled(hidden(malloc(size)), size);
+		p = hidden(realloc(filled(mallocx(size, 0), size), size + 1));
+		expect(all(p, 7, size));
+		free(p);
+		p = filled(mallocx(size, 0), size);
 		expect(sallocx(p, 0) >= size);
 		expect(xallocx(p, size, 0, 0) >= size);
 		p = rallocx(p, size + 2 * MIB, LG_ALIGN_64 | ZERO);
@@ -168,7 +171,7 @@ static void with_flags(void)
 		p = rallocx(filled(p, size), size, 0);
 		expect(all(p, 7, size));
 		dallocx(p, 0);
-		sdallocx(filled(hidden(malloc(size)), size), size, 0);
+		sdallocx(mallocx(size, 0), size, 0);
 	}
 }
 

@@ -31,11 +31,14 @@ static inline bool is_large(size_t size)
 	return __builtin_expect(size >= preload_threshold, 0) && !preload_inside;
 }
 
+/* Of the function that has this. */
+#define CALLER	((uintptr_t)__builtin_return_address(0))
+
 /*
  * From the pool, or NULL. @align: a power of two; 1 for none. @zero: the first @size
- * bytes are zero.
+ * bytes are zero. @caller: what the allocator behind this library asks for is its own.
  */
-static void *large(size_t size, size_t align, bool zero)
+static void *large(size_t size, size_t align, bool zero, uintptr_t caller)
 {
 	int saved = errno;
 	struct buddy_pool *pool;
@@ -45,6 +48,8 @@ static void *large(size_t size, size_t align, bool zero)
 		reached = true;
 		return NULL;
 	}
+	if (caller - preload_next.start < preload_next.bytes)
+		return NULL;
 	preload_inside = true;
 	pool = preload_open();
 	if (pool && zero)
@@ -88,7 +93,7 @@ static size_t large_size(void *p)
 
 void *malloc(size_t size)
 {
-	void *p = is_large(size) ? large(size, 1, false) : NULL;
+	void *p = is_large(size) ? large(size, 1, false, CALLER) : NULL;
 
 	return p ? p : preload_next.malloc(size);
 }
@@ -107,7 +112,7 @@ void *calloc(size_t count, size_t size)
 	void *p = NULL;
 
 	if (!__builtin_mul_overflow(count, size, &bytes) && is_large(bytes))
-		p = large(bytes, 1, true);
+		p = large(bytes, 1, true, CALLER);
 	return p ? p : preload_next.calloc(count, size);
 }
 
@@ -153,7 +158,7 @@ void *realloc(void *old, size_t size)
 	/* others move the pages of what is large already, and copy nothing */
 	if (is_large(size) && preload_next.sizes_known &&
 	    preload_next.usable_size(old) < preload_threshold)
-		p = moved(large(size, 1, false), size, old,
+		p = moved(large(size, 1, false, CALLER), size, old,
 			  preload_next.usable_size(old));
 	return p ? p : preload_next.realloc(old, size);
 }
@@ -169,30 +174,30 @@ void *reallocarray(void *old, size_t count, size_t size)
 	return realloc(old, bytes);
 }
 
-static void *large_aligned(size_t align, size_t size)
+static void *large_aligned(size_t align, size_t size, uintptr_t caller)
 {
 	bool power_of_two = align && !(align & (align - 1));
 
-	return power_of_two && is_large(size) ? large(size, align, false) : NULL;
+	return power_of_two && is_large(size) ? large(size, align, false, caller) : NULL;
 }
 
 void *memalign(size_t align, size_t size)
 {
-	void *p = large_aligned(align, size);
+	void *p = large_aligned(align, size, CALLER);
 
 	return p ? p : preload_next.memalign(align, size);
 }
 
 void *aligned_alloc(size_t align, size_t size)
 {
-	void *p = large_aligned(align, size);
+	void *p = large_aligned(align, size, CALLER);
 
 	return p ? p : preload_next.aligned_alloc(align, size);
 }
 
 int posix_memalign(void **result, size_t align, size_t size)
 {
-	void *p = align % sizeof(void *) ? NULL : large_aligned(align, size);
+	void *p = align % sizeof(void *) ? NULL : large_aligned(align, size, CALLER);
 	int saved = errno, err = 0;
 
 	if (p)

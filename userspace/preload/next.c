@@ -17,6 +17,7 @@
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
+#include <link.h>
 
 #include "preload.h"
 
@@ -103,6 +104,25 @@ static const void *library_of(const void *symbol)
 	return dladdr(symbol, &info) ? info.dli_fbase : NULL;
 }
 
+/*
+ * An allocator may call a function of the family by its name: jemalloc's operator new
+ * calls aligned_alloc(), but its operator delete none that comes here.
+ */
+static void find_library(struct preload_next *found)
+{
+	const char *start = library_of(*(void **)&found->malloc);
+	const ElfW(Ehdr) *elf = (const void *)start;
+	const ElfW(Phdr) *segment = (const void *)(start + elf->e_phoff);
+
+	found->start = found->bytes = 0;
+	if (start == library_of(dlsym(RTLD_NEXT, "gnu_get_libc_version")))
+		return;
+	found->start = (uintptr_t)start;
+	for (int i = 0; i < elf->e_phnum; i++)
+		if (segment[i].p_type == PT_LOAD)
+			found->bytes = segment[i].p_vaddr + segment[i].p_memsz;
+}
+
 void preload_resolve(void)
 {
 	static const struct {
@@ -130,6 +150,7 @@ void preload_resolve(void)
 			dlsym(RTLD_NEXT, functions[i].name);
 	found.sizes_known = library_of(*(void **)&found.usable_size) ==
 			    library_of(*(void **)&found.realloc);
+	find_library(&found);
 	preload_next = found;
 	resolving = false;
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * preload.h - what the parts of libbuddymem_preload.so share: malloc.c is what programs
- * call, next.c the allocator behind it, jemalloc.c that one's own functions, state.c opens
- * the pool and keeps the counters, books.c is the memory of the library itself.
+ * call, next.c the allocator behind it, state.c opens the pool and keeps the counters,
+ * books.c is the memory of the library itself.
  */
 #ifndef BUDDY_PRELOAD_H
 #define BUDDY_PRELOAD_H
@@ -36,21 +36,15 @@ struct preload_next {
 	int (*trim)(size_t pad);
 	/* usable_size() knows what realloc() takes: both are of one allocator */
 	bool sizes_known;
+	/* its library, unless that is libc, which calls malloc() for programs */
+	uintptr_t start, bytes;
 };
 
 extern struct preload_next preload_next;
-/* Fill preload_next, and what jemalloc has besides. Before there are threads. */
+/* Fill preload_next. Before there are threads. */
 void preload_resolve(void);
-void preload_resolve_jemalloc(void);
 /* Does the malloc() that the program calls lie in this library? */
 bool preload_is_first(void);
-
-/*
- * The malloc() and free() of the program, for other files than malloc.c, where the linker
- * takes those names for books.c's.
- */
-void *__real_malloc(size_t size);
-void __real_free(void *p);
 
 /* Before there is a pool, and if there will be none: above every size. */
 extern size_t preload_threshold;

@@ -177,10 +177,8 @@ static void start(int argc, char **argv, char **environment)
 	preload_resolve();
 	buddy_registry_init();
 	called = preload_is_first() || preload_is_called();
-	if (called) {
-		preload_resolve_jemalloc();
+	if (called)
 		preload_threshold = bytes < THRESHOLD_MIN ? THRESHOLD_MIN : bytes;
-	}
 	if (wanted && *wanted && strcmp(wanted, "0"))
 		report_fd = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, REPORT_FD);
 	if (report_fd >= 0 && fstat(report_fd, &report_file))

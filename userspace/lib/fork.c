@@ -236,14 +236,24 @@ static void init_once(void)
 	pthread_atfork(prepare, in_parent, in_child);
 }
 
+void buddy_registry_init(void)
+{
+	pthread_once(&once, init_once);
+}
+
+__attribute__((weak)) bool buddy_registry_starts(void)
+{
+	return true;
+}
+
 /*
  * Earlier is better: what is registered first has its locks taken last, after the
  * handlers of others, which may use pools. Hence at the start of the library.
  */
-__attribute__((constructor))
-void buddy_registry_init(void)
+__attribute__((constructor)) static void start(void)
 {
-	pthread_once(&once, init_once);
+	if (buddy_registry_starts())
+		buddy_registry_init();
 }
 
 /* Return: 0; -errno. */

@@ -302,6 +302,8 @@ void buddy_gate_leave(struct gate *gate);
 /* fork.c */
 extern pthread_mutex_t buddy_registry __attribute__((visibility("hidden")));
 void buddy_registry_init(void);
+/* At the start of the library? Not of libbuddymem_preload.so, which has another of these. */
+bool buddy_registry_starts(void) __attribute__((visibility("hidden")));
 int buddy_registry_add(struct buddy_pool *pool);
 void buddy_registry_remove(struct buddy_pool *pool);
 

@@ -19,9 +19,6 @@
 
 #include "preload.h"
 
-/* See preload_is_called(). */
-static bool probing, reached;
-
 /* C23's; no header of today has them. */
 void free_sized(void *p, size_t size);
 void free_aligned_sized(void *p, size_t align, size_t size);
@@ -44,10 +41,6 @@ static void *large(size_t size, size_t align, bool zero, uintptr_t caller)
 	struct buddy_pool *pool;
 	void *p = NULL;
 
-	if (probing) {
-		reached = true;
-		return NULL;
-	}
 	if (caller - preload_next.start < preload_next.bytes)
 		return NULL;
 	preload_inside = true;
@@ -260,21 +253,4 @@ int malloc_trim(size_t pad)
 	bool trimmed = __atomic_load_n(&preload_pool, __ATOMIC_ACQUIRE) && trim_pool();
 
 	return preload_next.trim(pad) || trimmed;
-}
-
-/*
- * Not if a library before this one, or the program, has a malloc() of its own: what it
- * lacks of the family comes to us, but never its free(). If it hands requests on, as
- * tracers do, it also hands on the buffers to free.
- */
-bool preload_is_called(void)
-{
-	size_t threshold = preload_threshold;
-
-	probing = true;
-	preload_threshold = 0;
-	free(malloc(1));
-	preload_threshold = threshold;
-	probing = false;
-	return reached;
 }

@@ -155,7 +155,30 @@ void preload_resolve(void)
 	resolving = false;
 }
 
-bool preload_is_first(void)
+/*
+ * In a program of fixed addresses, a function whose address it takes is found at an entry
+ * of its own, by a symbol that it does not define: the function is that of a library.
+ */
+static bool is_import(const void *symbol)
 {
-	return library_of(dlsym(RTLD_DEFAULT, "malloc")) == library_of(&preload_next);
+	const ElfW(Sym) *entry = NULL;
+	Dl_info info;
+
+	return dladdr1(symbol, &info, (void **)&entry, RTLD_DL_SYMENT) && entry &&
+	       entry->st_shndx == SHN_UNDEF;
+}
+
+const char *preload_overridden(void)
+{
+	static const char *const names[] = {
+		"malloc", "free", "realloc", "malloc_usable_size",
+	};
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		const void *symbol = dlsym(RTLD_DEFAULT, names[i]);
+
+		if (library_of(symbol) != library_of(&preload_next) && !is_import(symbol))
+			return names[i];
+	}
+	return NULL;
 }

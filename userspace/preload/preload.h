@@ -43,8 +43,13 @@ struct preload_next {
 extern struct preload_next preload_next;
 /* Fill preload_next. Before there are threads. */
 void preload_resolve(void);
-/* Does the malloc() that the program calls lie in this library? */
-bool preload_is_first(void);
+/*
+ * The name of a function that the program or a library before this one has too; NULL if
+ * there is none. What the pool gives would not come back: malloc() may be ours, and free()
+ * not. Only the loader is asked. To call the other function is no way to find out, since
+ * this library starts before the one that has it.
+ */
+const char *preload_overridden(void);
 
 /* Before there is a pool, and if there will be none: above every size. */
 extern size_t preload_threshold;
@@ -53,8 +58,6 @@ extern struct buddy_pool *preload_pool;
 /* The calling thread is inside the library: what it allocates there is not the pool's. */
 extern _Thread_local bool preload_inside __attribute__((tls_model("initial-exec")));
 
-/* Does a malloc() of the program come here? Before there are threads. */
-bool preload_is_called(void);
 void preload_count(enum preload_count what, uint64_t n);
 /* The pool, opened by the first call; NULL if it cannot be had. */
 struct buddy_pool *preload_open(void);

@@ -42,7 +42,7 @@ _Thread_local bool preload_inside;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static uint64_t counts[COUNT_END];
 static char why_not[256];	/* there is no pool */
-static bool called;	/* the program's malloc() is ours */
+static const char *overridden;	/* a function that is not ours: the pool is closed */
 static const char *backend_name = "none";
 static int report_fd = -1;	/* stderr, which many programs close before the end */
 static struct stat report_file;	/* what it was then: the number may be another's */
@@ -156,12 +156,28 @@ struct buddy_pool *preload_open(void)
 	return preload_pool;
 }
 
+/* start() sees to it. */
+bool buddy_registry_starts(void)
+{
+	return false;
+}
+
+/* Not fstat(), which ThreadSanitizer replaces; see start(). */
+static bool report_stat(struct stat *file)
+{
+	return report_fd >= 0 && !fstatat(report_fd, "", file, AT_EMPTY_PATH);
+}
+
 /*
  * From here on sizes are compared with what the user said. Linked with -z initfirst,
  * this comes before the start of every other library, and of libc, so getenv() has no
  * environment yet: libc gets here what it will set itself. So the fork handler is the
  * first that is registered, and its locks are taken after those of the program have run,
  * which may allocate, and wait for threads that do.
+ *
+ * A program that has an allocator of its own may have functions in the place of libc's,
+ * too, that work only after its start: clang's ThreadSanitizer has pthread_once(),
+ * strcmp() and fstat(). There nothing is called here that such a program may have.
  */
 __attribute__((constructor))
 static void start(int argc, char **argv, char **environment)
@@ -175,13 +191,14 @@ static void start(int argc, char **argv, char **environment)
 	wanted = secure_getenv("BUDDY_PRELOAD_STATS");
 	bytes = size_of(secure_getenv("BUDDY_PRELOAD_THRESHOLD"), 0, THRESHOLD_DEFAULT);
 	preload_resolve();
-	buddy_registry_init();
-	called = preload_is_first() || preload_is_called();
-	if (called)
+	overridden = preload_overridden();
+	if (!overridden) {
+		buddy_registry_init();
 		preload_threshold = bytes < THRESHOLD_MIN ? THRESHOLD_MIN : bytes;
-	if (wanted && *wanted && strcmp(wanted, "0"))
+	}
+	if (wanted && *wanted && !(wanted[0] == '0' && !wanted[1]))
 		report_fd = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, REPORT_FD);
-	if (report_fd >= 0 && fstat(report_fd, &report_file))
+	if (!report_stat(&report_file))
 		report_fd = -1;
 }
 
@@ -189,7 +206,7 @@ static bool can_report(void)
 {
 	struct stat now;
 
-	return report_fd >= 0 && !fstat(report_fd, &now) &&
+	return report_stat(&now) &&
 	       now.st_dev == report_file.st_dev && now.st_ino == report_file.st_ino;
 }
 
@@ -202,7 +219,7 @@ __attribute__((destructor)) static void report(void)
 		return;
 	n = snprintf(line, sizeof(line),
 		     "buddy_preload: pid %d, backend %s, %llu buffers of %llu bytes, "
-		     "%llu freed, %llu from elsewhere (full %llu, no pool %llu%s%s)%s\n",
+		     "%llu freed, %llu from elsewhere (full %llu, no pool %llu%s%s)%s%s%s\n",
 		     (int)getpid(), backend_name,
 		     (unsigned long long)counts[COUNT_SERVED],
 		     (unsigned long long)counts[COUNT_SERVED_BYTES],
@@ -211,7 +228,8 @@ __attribute__((destructor)) static void report(void)
 		     (unsigned long long)counts[COUNT_FULL],
 		     (unsigned long long)counts[COUNT_CLOSED],
 		     *why_not ? ": " : "", why_not,
-		     called ? "" : "; another malloc() comes before this one");
+		     overridden ? "; another " : "", overridden ? overridden : "",
+		     overridden ? "() comes before this one" : "");
 	if (n > 0)
 		(void)!write(report_fd, line, n < (int)sizeof(line) ? (size_t)n :
 			     sizeof(line) - 1);

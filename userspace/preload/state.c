@@ -83,17 +83,41 @@ static uint64_t chunk_for(uint64_t region, uint64_t limit)
 	return chunk < CHUNK_LEAST ? 0 : chunk;
 }
 
+static unsigned long long kib(uint64_t bytes)
+{
+	return ((bytes - 1) >> 10) + 1;
+}
+
+static void explain_limit(uint64_t limit, uint64_t bytes, uint64_t addresses)
+{
+	uint64_t least = ARENA_ALIGN + ARENA_TIMES * CHUNK_MIN;
+	char also[64] = "";
+
+	if (limit / 2 >= least)
+		snprintf(also, sizeof(also), ", or BUDDY_PRELOAD_LIMIT to at most %lluK",
+			 (unsigned long long)(limit / 2 - ARENA_ALIGN) / ARENA_TIMES >> 10);
+	snprintf(why_not, sizeof(why_not),
+		 "a pool of %llu KiB needs %llu KiB of addresses, and may take half of "
+		 "RLIMIT_AS, which is %llu KiB: set ulimit -v to at least %llu%s",
+		 kib(bytes), kib(addresses), (unsigned long long)limit >> 10,
+		 kib(2 * addresses), also);
+}
+
 /*
- * The addresses of a pool count for the limit that a program may have; it is to keep
- * half of them for itself.
+ * The addresses of a pool count for the limit that a program may have; the program must
+ * keep half of them for itself. Sets why_not if it could not.
  */
 static bool has_addresses(uint64_t region, uint64_t limit)
 {
 	uint64_t bytes = limit && limit < region ? limit : region;
+	uint64_t addresses = ARENA_TIMES * bytes + ARENA_ALIGN;
 	struct rlimit has;
 
-	return getrlimit(RLIMIT_AS, &has) || has.rlim_cur == RLIM_INFINITY ||
-	       ARENA_TIMES * bytes + ARENA_ALIGN <= has.rlim_cur / 2;
+	if (getrlimit(RLIMIT_AS, &has) || has.rlim_cur == RLIM_INFINITY ||
+	    addresses <= has.rlim_cur / 2)
+		return true;
+	explain_limit(has.rlim_cur, bytes, addresses);
+	return false;
 }
 
 /* Closes @dev where it fails. */
@@ -109,9 +133,7 @@ static int create_pool(struct buddy_dev *dev, struct buddy_pool **pool)
 	if (!err)
 		config.limit = env_size("BUDDY_PRELOAD_LIMIT", info.out_region);
 	if (!err && !has_addresses(info.out_region, config.limit))
-		err = buddy_fail(&(struct buddy_failure){
-			.operation = OP_POOL_CREATE, .error = -ENOMEM,
-			.length = info.out_region }, dev, NULL);
+		err = -ENOMEM;
 	if (!err) {
 		config.chunk = chunk_for(info.out_region, config.limit);
 		err = buddy_pool_create(dev, &config, pool);
@@ -145,7 +167,7 @@ static void open_once(void)
 {
 	int cancel = buddy_cancel_off();
 
-	if (open_pool())
+	if (open_pool() && !*why_not)
 		snprintf(why_not, sizeof(why_not), "%s", buddy_error());
 	buddy_cancel_restore(cancel);
 }

@@ -407,6 +407,7 @@ struct buddy_plan {
 
 /* plan.c */
 int buddy_plan_node(const struct buddy_plan *plan, int index);
+void buddy_plan_share(u64 units, const u64 *has, int count, u64 *share);
 int buddy_plan_check(struct buddy_plan *plan);
 void buddy_plan_failed(const struct buddy_plan *plan, int index,
 		       const struct buddy_window *largest);

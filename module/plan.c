@@ -55,7 +55,7 @@ static u64 good_of(u64 bytes)
 /* So much less than the largest range that it may also lie a little lower. */
 static u64 less_than(u64 largest)
 {
-	return max_t(u64, round_down(largest - largest / 16, BUDDY_UNIT), BUDDY_UNIT);
+	return largest - ALIGN(largest / 16, BUDDY_UNIT) ?: BUDDY_UNIT;
 }
 
 /*
@@ -176,9 +176,9 @@ static u64 sum_of(const struct buddy_plan *plan, const u64 *bytes, int nid)
 
 /*
  * Makes the regions on a node (of all nodes) smaller, in proportion, so that they have
- * at most @most bytes together. Return: false if one would be below the minimum.
+ * at most @most bytes together, but none below the minimum.
  */
-static bool scale(const struct buddy_plan *plan, int nid, u64 most, u64 *bytes)
+static void scale(const struct buddy_plan *plan, int nid, u64 most, u64 *bytes)
 {
 	u64 sum = sum_of(plan, bytes, nid) / BUDDY_UNIT;
 
@@ -186,11 +186,8 @@ static bool scale(const struct buddy_plan *plan, int nid, u64 most, u64 *bytes)
 	for (int i = 0; sum > most && i < plan->nr_sizes; i++) {
 		if (!is_on(plan, i, nid))
 			continue;
-		bytes[i] = div64_u64(bytes[i] / BUDDY_UNIT * most, sum) * BUDDY_UNIT;
-		if (!bytes[i])
-			return false;
+		bytes[i] = (div64_u64(bytes[i] / BUDDY_UNIT * most, sum) ?: 1) * BUDDY_UNIT;
 	}
-	return true;
 }
 
 /*
@@ -232,16 +229,14 @@ static u64 in_one_piece(int nid, u64 bytes)
 /* Lengths that would work. Return: false if there are none. */
 static bool plan_fit(const struct buddy_plan *plan, u64 *bytes)
 {
-	u64 most = good_of(buddy_window_available(best_node()));
+	u64 most = good_of(buddy_window_available(best_node())) ?: BUDDY_UNIT;
 	int nid;
 
 	for (int i = 0; i < plan->nr_sizes; i++)
 		bytes[i] = min(plan->bytes[i], most);
 	for_each_node_state(nid, N_MEMORY)
-		if (!scale(plan, nid, good_of(buddy_window_available(nid)), bytes))
-			return false;
-	if (!most || !scale(plan, NUMA_NO_NODE, good_of(machine_available()), bytes))
-		return false;
+		scale(plan, nid, good_of(buddy_window_available(nid)), bytes);
+	scale(plan, NUMA_NO_NODE, good_of(machine_available()), bytes);
 	for (int i = 0; i < plan->nr_sizes; i++) {
 		bytes[i] = in_one_piece(buddy_plan_node(plan, i), bytes[i]);
 		if (!bytes[i])
@@ -250,38 +245,55 @@ static bool plan_fit(const struct buddy_plan *plan, u64 *bytes)
 	return true;
 }
 
+/**
+ * buddy_plan_share() - Divide units among nodes, by what each of them has.
+ * @units: units, at most what all nodes have together
+ * @has: units that each node has, at least 1
+ * @count: number of nodes
+ * @share: units of each node, at most what it has
+ */
+void buddy_plan_share(u64 units, const u64 *has, int count, u64 *share)
+{
+	u64 left = 0;
+
+	for (int i = 0; i < count; i++)
+		left += has[i];
+	/* what is left to divide, by what the nodes that are left have */
+	for (int i = 0; i < count; i++) {
+		share[i] = div64_u64(units * has[i] + left - 1, left);
+		left -= has[i];
+		units -= share[i];
+	}
+}
+
 /*
  * Parameters for @pieces regions on so many nodes, as long as these have memory,
  * instead of one of @bytes. Return: NULL if they have less, or not in one piece.
  */
 static const char *split_text(u64 bytes, int pieces, char *line)
 {
-	u64 units = bytes / BUDDY_UNIT, most = 0, share[BUDDY_MAX_REGIONS];
+	u64 most = 0, has[BUDDY_MAX_REGIONS], share[BUDDY_MAX_REGIONS];
 	int nodes[BUDDY_MAX_REGIONS], found = 0, n, nid;
 
 	for_each_node_state(nid, N_MEMORY) {
-		u64 units_of_node = good_of(buddy_window_available(nid)) / BUDDY_UNIT;
+		u64 units = good_of(buddy_window_available(nid)) / BUDDY_UNIT;
 
-		if (found == pieces || !units_of_node)
+		if (found == pieces || !units)
 			continue;
 		nodes[found] = nid;
-		share[found++] = units_of_node;
-		most += units_of_node;
+		has[found++] = units;
+		most += units;
 	}
-	if (found < pieces || most < units)
+	if (found < pieces || most < bytes / BUDDY_UNIT)
 		return NULL;
+	buddy_plan_share(bytes / BUDDY_UNIT, has, pieces, share);
 	n = scnprintf(line, LINE, "size=");
 	for (int i = 0; i < pieces; i++) {
-		/* what is left, by what the nodes that are left have */
-		u64 piece = div64_u64(units * share[i] + most - 1, most);
-
-		if (!piece ||
-		    in_one_piece(nodes[i], piece * BUDDY_UNIT) < piece * BUDDY_UNIT)
+		if (!share[i] || in_one_piece(nodes[i], share[i] * BUDDY_UNIT) <
+				 share[i] * BUDDY_UNIT)
 			return NULL;
-		most -= share[i];
-		units -= piece;
 		n += scnprintf(line + n, LINE - n, "%s%lluM", i ? "," : "",
-			       piece * BUDDY_UNIT >> 20);
+			       share[i] * BUDDY_UNIT >> 20);
 	}
 	for (int i = 0; i < pieces; i++)
 		n += scnprintf(line + n, LINE - n, "%s%d", i ? "," : " node=", nodes[i]);
@@ -295,9 +307,8 @@ static int refuse(const struct buddy_plan *plan, const char *where, u64 availabl
 	u64 bytes[BUDDY_MAX_REGIONS];
 	const char *works = NULL;
 
-	if (plan->nr_sizes == 1 && !plan->nr_nodes &&
-	    plan->bytes[0] <= good_of(machine_available()))
-		for (int pieces = 2; !works && pieces <= BUDDY_MAX_REGIONS; pieces++)
+	for (int pieces = 2; pieces <= BUDDY_MAX_REGIONS; pieces++)
+		if (!works && plan->nr_sizes == 1 && !plan->nr_nodes)
 			works = split_text(plan->bytes[0], pieces, line);
 	if (!works && plan_fit(plan, bytes))
 		works = plan_text(plan, bytes, line);

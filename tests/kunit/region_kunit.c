@@ -100,10 +100,28 @@ static void plans(void)
 	expect_eq(buddy_plan_check(&plan), 0);
 	texts[1] = "4";
 	expect_eq(buddy_plan_check(&plan), -EINVAL);
+	buddy_plan_failed(&plan, 0, &(struct buddy_window){ 0, 0 });
 	plan.nr_sizes = 1;
 	plan.nodes = node_77;
 	plan.nr_nodes = 1;
 	expect_eq(buddy_plan_check(&plan), -EINVAL);
+}
+
+static void shares(void)
+{
+	static const u64 rows[][3] = { { 10, 10, 10 }, { 1, 100, 1 }, { 7, 3, 50 } };
+
+	for (int r = 0; r < ARRAY_SIZE(rows); r++) {
+		const u64 *has = rows[r];
+		u64 share[3];
+
+		for (u64 units = 0; units <= has[0] + has[1] + has[2]; units++) {
+			buddy_plan_share(units, has, 3, share);
+			expect_eq(share[0] + share[1] + share[2], units);
+			expect(share[0] <= has[0] && share[1] <= has[1] &&
+			       share[2] <= has[2]);
+		}
+	}
 }
 
 /* Sizes that are no power of two; two at a time, with no page in both. */
@@ -132,6 +150,7 @@ static const struct tap_case region_cases[] = {
 	{ "bad sizes and nodes", refuses },
 	{ "the largest range is told", tells_the_largest },
 	{ "plans", plans },
+	{ "shares of nodes", shares },
 	{ "of any size", of_any_size },
 };
 

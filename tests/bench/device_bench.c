@@ -5,8 +5,8 @@
  *
  *   make bench-device [KERNEL=7.3]
  *
- * Medians of many pairs; lengths above the region are left out. Blocks are not touched: a touched one is zeroed by a worker
- * after it is freed (map_bench.c counts that).
+ * Medians of many pairs; lengths above the region are left out. Blocks are not touched: a
+ * touched one is zeroed by a worker after it is freed (map_bench.c counts that).
  */
 #include <stdio.h>
 

@@ -36,15 +36,22 @@ static long faults(void)
 	return usage.ru_minflt + usage.ru_majflt;
 }
 
-static void touch(char *p, struct life *life)
+/* @p was mapped, beginning when the counter was @began. Return: whether it was. */
+static bool touch(char *p, uint64_t began, struct life *life)
 {
-	long before = faults();
 	uint64_t t = insns();
+	long before;
 
+	life->map = t - began;
+	if (p == MAP_FAILED)
+		return false;
+	before = faults();
+	t = insns();
 	for (uint64_t at = 0; at < LENGTH; at += PAGE)
 		*(volatile char *)(p + at) = 1;
 	life->touch = insns() - t;
 	life->faults = faults() - before;
+	return true;
 }
 
 static bool is_returning(int fd)
@@ -66,10 +73,8 @@ static bool live_block(struct life *life, int unused)
 	if (alloc_block(fd, LENGTH, &a))
 		return false;
 	p = map_block(fd, &a);
-	life->map = insns() - t;
-	if (p == MAP_FAILED)
+	if (!touch(p, t, life))
 		return false;
-	touch(p, life);
 	t = insns();
 	munmap(p, LENGTH);
 	free_block(fd, a.out_handle);
@@ -91,10 +96,8 @@ static bool live_memfd(struct life *life, int flags)
 	if (fd < 0 || ftruncate(fd, LENGTH))
 		return false;
 	p = mmap(NULL, LENGTH, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	life->map = insns() - t;
-	if (p == MAP_FAILED)
+	if (!touch(p, t, life))
 		return false;
-	touch(p, life);
 	t = insns();
 	munmap(p, LENGTH);
 	close(fd);
@@ -112,8 +115,7 @@ static bool live_anonymous(struct life *life, int advice)
 
 	if (p == MAP_FAILED || madvise(at, LENGTH, advice))
 		return false;
-	life->map = insns() - t;
-	touch(at, life);
+	touch(at, t, life);
 	t = insns();
 	munmap(p, LENGTH + 2 * MIB);
 	life->unmap = insns() - t;

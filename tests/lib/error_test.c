@@ -803,7 +803,7 @@ static void *other_thread(void *unused)
 	return NULL;
 }
 
-/* Each has its own; what succeeds changes nothing, and errno is nobody's. */
+/* Each thread has its own; a success changes nothing, and errno is not touched. */
 static void threads(void)
 {
 	struct buddy_block *b;

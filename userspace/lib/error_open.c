@@ -117,7 +117,7 @@ static const char *why_no_access(const struct buddy_report *r)
 	return "no permission: reading and writing the node is its owner's alone (mode {mode}); install the udev rule 60-buddy.rules (make install), then udevadm trigger, or use BUDDY_BACKEND=process";
 }
 
-/* The number of the node is nobody's, or its driver has no such device. */
+/* No driver has the number of the node, or its driver has no such device. */
 static const char *why_no_driver(const struct buddy_report *r)
 {
 	const char *why = why_other_driver(r);

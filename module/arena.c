@@ -35,7 +35,7 @@ static void unit_account(struct buddy_unit *unit, s32 pages)
 }
 
 /* The unit has the tail of the block. The reference test reads @aliased unlocked. */
-static void unit_take_tail(struct buddy_unit *unit, struct buddy_block *block)
+static void unit_take_tail(struct buddy_unit *unit, struct buddy_kblock *block)
 {
 	block->tail = unit;
 	if (block->alias)
@@ -91,7 +91,7 @@ void buddy_unit_destroy(struct buddy_unit *unit)
  *
  * Return: 0, or -ENOMEM where no unit has room. With region->lock.
  */
-long buddy_arena_alloc(struct buddy_file *file, struct buddy_block *block,
+long buddy_arena_alloc(struct buddy_file *file, struct buddy_kblock *block,
 		       u32 align)
 {
 	struct buddy_unit *unit;
@@ -126,10 +126,10 @@ long buddy_arena_alloc(struct buddy_file *file, struct buddy_block *block,
  * With region->lock.
  */
 void buddy_arena_adopt(struct buddy_file *file, struct buddy_unit *unit,
-		       u32 number, struct buddy_block *block)
+		       u32 number, struct buddy_kblock *block)
 {
 	struct buddy_region *region = file->region;
-	u32 pages = buddy_block_tail(block);
+	u32 pages = buddy_kblock_tail(block);
 
 	lockdep_assert_held(&region->lock);
 	unit->number = number;
@@ -181,7 +181,7 @@ int buddy_arena_take(struct buddy_unit *unit, u32 at, u32 pages)
  *
  * Return: the unit, for buddy_unit_destroy() without the lock.
  */
-struct buddy_unit *buddy_arena_dissolve(struct buddy_block *block)
+struct buddy_unit *buddy_arena_dissolve(struct buddy_kblock *block)
 {
 	struct buddy_unit *unit = block->tail;
 
@@ -200,14 +200,14 @@ struct buddy_unit *buddy_arena_dissolve(struct buddy_block *block)
  * Return: the unit where it has no block any more and went back to the region's
  * tree, for buddy_unit_destroy() without the lock; or NULL.
  */
-struct buddy_unit *buddy_arena_free(struct buddy_block *block)
+struct buddy_unit *buddy_arena_free(struct buddy_kblock *block)
 {
 	struct buddy_unit *unit = block->tail;
 	struct buddy_region *region = block->region;
-	u32 pages = buddy_block_tail(block);
+	u32 pages = buddy_kblock_tail(block);
 
 	lockdep_assert_held(&region->lock);
-	WARN_ON_ONCE(buddy_core_free(&unit->core, buddy_block_tail_start(block),
+	WARN_ON_ONCE(buddy_core_free(&unit->core, buddy_kblock_tail_start(block),
 				     pages));
 	unit_account(unit, -(s32)pages);
 	if (unit->core.free < BUDDY_UNIT_PAGES)

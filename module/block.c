@@ -14,12 +14,12 @@
  * Takes whole units from the region's tree, and where the block has a tail one
  * more, which @unit then is.
  */
-static long place_in_units(struct buddy_block *block, u32 align,
+static long place_in_units(struct buddy_kblock *block, u32 align,
 			   struct buddy_unit *unit)
 {
 	struct buddy_region *region = block->region;
-	u32 whole = buddy_block_units(block);
-	u32 units = whole + !!buddy_block_tail(block);
+	u32 whole = buddy_kblock_units(block);
+	u32 units = whole + !!buddy_kblock_tail(block);
 	long first = buddy_core_alloc(&region->core, units,
 				      align / BUDDY_UNIT_PAGES);
 
@@ -39,24 +39,24 @@ static long place_in_units(struct buddy_block *block, u32 align,
  * One try. Return: 0; -ENOMEM; -EAGAIN where a unit has to be cut up: try again
  * with a @unit for that.
  */
-static long place_try(struct buddy_block *block, u32 align,
+static long place_try(struct buddy_kblock *block, u32 align,
 		      struct buddy_unit **unit, struct buddy_help *help)
 {
 	struct buddy_region *region = block->region;
-	bool small = !buddy_block_units(block) && align < BUDDY_UNIT_PAGES;
+	bool small = !buddy_kblock_units(block) && align < BUDDY_UNIT_PAGES;
 	long err = -ENOMEM;
 
 	spin_lock(&region->lock);
 	if (small)
 		err = buddy_arena_alloc(block->owner, block, align);
-	if (err && buddy_block_tail(block) && !*unit)
+	if (err && buddy_kblock_tail(block) && !*unit)
 		err = -EAGAIN;
 	else if (err)
 		err = place_in_units(block, align, *unit);
 	if (!err) {
 		if (block->tail == *unit)
 			*unit = NULL;
-		buddy_block_insert(block);
+		buddy_kblock_insert(block);
 	}
 	help->looks = region->looks;
 	spin_unlock(&region->lock);
@@ -64,15 +64,15 @@ static long place_try(struct buddy_block *block, u32 align,
 }
 
 /**
- * buddy_block_place() - find a place for a block, without help
+ * buddy_kblock_place() - find a place for a block, without help
  * @block: a new one
  * @align: 0 or a power of two, in pages
  * @help: its @looks is set where there is no place
  *
  * Return: 0; -ENOMEM; -EAGAIN where the kernel has no memory for it.
  */
-long buddy_block_place(struct buddy_block *block, u32 align,
-		       struct buddy_help *help)
+long buddy_kblock_place(struct buddy_kblock *block, u32 align,
+			struct buddy_help *help)
 {
 	struct buddy_unit *unit = NULL;
 	long err = place_try(block, align, &unit, help);
@@ -87,15 +87,15 @@ long buddy_block_place(struct buddy_block *block, u32 align,
 }
 
 /**
- * buddy_block_new() - a block without a place, with one reference
+ * buddy_kblock_new() - a block without a place, with one reference
  * @file: its owner
  * @pages: its length
  *
- * Return: the block, for kfree() or buddy_block_place(); or NULL.
+ * Return: the block, for kfree() or buddy_kblock_place(); or NULL.
  */
-struct buddy_block *buddy_block_new(struct buddy_file *file, u32 pages)
+struct buddy_kblock *buddy_kblock_new(struct buddy_file *file, u32 pages)
 {
-	struct buddy_block *block = kzalloc(sizeof(*block), GFP_KERNEL_ACCOUNT);
+	struct buddy_kblock *block = kzalloc(sizeof(*block), GFP_KERNEL_ACCOUNT);
 
 	if (!block)
 		return NULL;
@@ -108,7 +108,7 @@ struct buddy_block *buddy_block_new(struct buddy_file *file, u32 pages)
 }
 
 /**
- * buddy_block_alloc() - allocate a block, with one reference, not named
+ * buddy_kblock_alloc() - allocate a block, with one reference, not named
  * @file: its owner
  * @pages: exact length, 1 .. region->pages
  * @align: 0 or a power of two, in pages
@@ -117,11 +117,11 @@ struct buddy_block *buddy_block_new(struct buddy_file *file, u32 pages)
  *
  * Return: the block; -ENOMEM; -EINTR when killed.
  */
-struct buddy_block *buddy_block_alloc(struct buddy_file *file, u32 pages,
-				      u32 align)
+struct buddy_kblock *buddy_kblock_alloc(struct buddy_file *file, u32 pages,
+					u32 align)
 {
 	struct buddy_region *region = file->region;
-	struct buddy_block *block = buddy_block_new(file, pages);
+	struct buddy_kblock *block = buddy_kblock_new(file, pages);
 	struct buddy_help help = { 0 };
 	int helped = 1;
 	long err = -ENOMEM;
@@ -129,7 +129,7 @@ struct buddy_block *buddy_block_alloc(struct buddy_file *file, u32 pages,
 	if (!block)
 		return ERR_PTR(-ENOMEM);
 	while (helped > 0) {
-		err = buddy_block_place(block, align, &help);
+		err = buddy_kblock_place(block, align, &help);
 		if (!err)
 			return block;
 		helped = err == -ENOMEM ? buddy_reclaim_help(region, &help) : 0;

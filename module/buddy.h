@@ -7,7 +7,8 @@
  *   unit     where the kernel makes them: one folio of order 9, else 512 pages.
  *            Part of a large block; or cut up for one file's small blocks
  *   file     an open file of the node; owns handles, and units that are cut up
- *   block    what ALLOC gives out: whole units, then a tail in a unit that is
+ *   block    (struct buddy_kblock: struct buddy_block is the library's) what ALLOC
+ *            gives out: whole units, then a tail in a unit that is
  *            cut up; until its last reference (handle, mapping) is gone and it
  *            has come back
  *
@@ -204,7 +205,7 @@ struct buddy_file {
 };
 
 /**
- * struct buddy_block - a range of the region that is not free, or a scattered block
+ * struct buddy_kblock - a range of the region that is not free, or a scattered block
  * @region: the region
  * @first: first page, from the start of the region; of a scattered block, of its
  *         place beyond the region, where it is mapped
@@ -234,7 +235,7 @@ struct buddy_file {
  * Of whoever took the block off these lists:
  * @held_at: the page that was found held when last looked at
  */
-struct buddy_block {
+struct buddy_kblock {
 	struct buddy_region *region;
 	u64 first;
 	u32 pages;
@@ -257,7 +258,7 @@ struct buddy_block {
 	u32 held_at;
 };
 
-static inline bool buddy_block_is_scattered(const struct buddy_block *block)
+static inline bool buddy_kblock_is_scattered(const struct buddy_kblock *block)
 {
 	return !RB_EMPTY_ROOT(&block->pieces);
 }
@@ -267,18 +268,18 @@ static inline bool buddy_block_is_scattered(const struct buddy_block *block)
 	for (piece = buddy_piece_first(block); piece;			\
 	     piece = buddy_piece_next(piece))
 
-static inline struct buddy_block *buddy_piece_first(struct buddy_block *block)
+static inline struct buddy_kblock *buddy_piece_first(struct buddy_kblock *block)
 {
 	struct rb_node *node = rb_first(&block->pieces);
 
-	return node ? rb_entry(node, struct buddy_block, sibling) : block;
+	return node ? rb_entry(node, struct buddy_kblock, sibling) : block;
 }
 
-static inline struct buddy_block *buddy_piece_next(struct buddy_block *piece)
+static inline struct buddy_kblock *buddy_piece_next(struct buddy_kblock *piece)
 {
 	struct rb_node *node = piece->alias ? rb_next(&piece->sibling) : NULL;
 
-	return node ? rb_entry(node, struct buddy_block, sibling) : NULL;
+	return node ? rb_entry(node, struct buddy_kblock, sibling) : NULL;
 }
 
 /* All units that are cut up and have pages of a block. */
@@ -286,18 +287,18 @@ static inline struct buddy_block *buddy_piece_next(struct buddy_block *piece)
 	for (piece = buddy_piece_last(block); piece && piece->tail;	\
 	     piece = buddy_piece_prev(piece))
 
-static inline struct buddy_block *buddy_piece_last(struct buddy_block *block)
+static inline struct buddy_kblock *buddy_piece_last(struct buddy_kblock *block)
 {
 	struct rb_node *node = rb_last(&block->pieces);
 
-	return node ? rb_entry(node, struct buddy_block, sibling) : block;
+	return node ? rb_entry(node, struct buddy_kblock, sibling) : block;
 }
 
-static inline struct buddy_block *buddy_piece_prev(struct buddy_block *piece)
+static inline struct buddy_kblock *buddy_piece_prev(struct buddy_kblock *piece)
 {
 	struct rb_node *node = piece->alias ? rb_prev(&piece->sibling) : NULL;
 
-	return node ? rb_entry(node, struct buddy_block, sibling) : NULL;
+	return node ? rb_entry(node, struct buddy_kblock, sibling) : NULL;
 }
 
 static inline struct page *buddy_region_page(const struct buddy_region *region,
@@ -307,7 +308,7 @@ static inline struct page *buddy_region_page(const struct buddy_region *region,
 }
 
 /* One more reference; for who has one, or sees under a lock that there is one. */
-static inline void buddy_block_get(struct buddy_block *block)
+static inline void buddy_kblock_get(struct buddy_kblock *block)
 {
 	refcount_inc(&block->refs);
 }
@@ -318,20 +319,20 @@ static inline u64 buddy_bytes(u64 pages)
 }
 
 /* The whole units of a block; what is more is its tail. */
-static inline u32 buddy_block_units(const struct buddy_block *block)
+static inline u32 buddy_kblock_units(const struct buddy_kblock *block)
 {
 	return block->pages / BUDDY_UNIT_PAGES;
 }
 
-static inline u32 buddy_block_tail(const struct buddy_block *block)
+static inline u32 buddy_kblock_tail(const struct buddy_kblock *block)
 {
 	return block->pages % BUDDY_UNIT_PAGES;
 }
 
 /* Where the tail starts in its unit, pages. */
-static inline u32 buddy_block_tail_start(const struct buddy_block *block)
+static inline u32 buddy_kblock_tail_start(const struct buddy_kblock *block)
 {
-	return (block->first + block->pages - buddy_block_tail(block)) %
+	return (block->first + block->pages - buddy_kblock_tail(block)) %
 	       BUDDY_UNIT_PAGES;
 }
 
@@ -354,13 +355,13 @@ struct buddy_help {
 /* arena.c */
 struct buddy_unit *buddy_unit_create(struct buddy_region *region);
 void buddy_unit_destroy(struct buddy_unit *unit);
-long buddy_arena_alloc(struct buddy_file *file, struct buddy_block *block,
+long buddy_arena_alloc(struct buddy_file *file, struct buddy_kblock *block,
 		       u32 align);
 void buddy_arena_adopt(struct buddy_file *file, struct buddy_unit *unit,
-		       u32 number, struct buddy_block *block);
-struct buddy_unit *buddy_arena_free(struct buddy_block *block);
+		       u32 number, struct buddy_kblock *block);
+struct buddy_unit *buddy_arena_free(struct buddy_kblock *block);
 int buddy_arena_take(struct buddy_unit *unit, u32 at, u32 pages);
-struct buddy_unit *buddy_arena_dissolve(struct buddy_block *block);
+struct buddy_unit *buddy_arena_dissolve(struct buddy_kblock *block);
 u32 buddy_arena_largest(struct buddy_file *file);
 void buddy_arena_init(struct buddy_file *file);
 void buddy_arena_abandon(struct buddy_file *file);
@@ -421,67 +422,67 @@ void buddy_region_destroy(struct buddy_region *region);
 struct inode *buddy_region_inode(void);
 
 /* index.c */
-struct buddy_block *buddy_block_at(struct buddy_region *region, u64 page);
-void buddy_block_index(struct buddy_block *block);
-void buddy_block_insert(struct buddy_block *block);
-struct buddy_block *buddy_block_find(struct buddy_file *file, u64 first,
-				     u64 pages);
+struct buddy_kblock *buddy_kblock_at(struct buddy_region *region, u64 page);
+void buddy_kblock_index(struct buddy_kblock *block);
+void buddy_kblock_insert(struct buddy_kblock *block);
+struct buddy_kblock *buddy_kblock_find(struct buddy_file *file, u64 first,
+				       u64 pages);
 
 /* block.c */
-struct buddy_block *buddy_block_new(struct buddy_file *file, u32 pages);
-long buddy_block_place(struct buddy_block *block, u32 align,
-		       struct buddy_help *help);
-struct buddy_block *buddy_block_alloc(struct buddy_file *file, u32 pages,
-				      u32 align);
+struct buddy_kblock *buddy_kblock_new(struct buddy_file *file, u32 pages);
+long buddy_kblock_place(struct buddy_kblock *block, u32 align,
+			struct buddy_help *help);
+struct buddy_kblock *buddy_kblock_alloc(struct buddy_file *file, u32 pages,
+					u32 align);
 
 /* file.c */
 struct buddy_file *buddy_file_create(struct buddy_region *region);
 void buddy_file_destroy(struct buddy_file *file);
-void buddy_block_put(struct buddy_block *block);
+void buddy_kblock_put(struct buddy_kblock *block);
 int buddy_handle_reserve(struct buddy_file *file, u32 *handle);
 void buddy_handle_cancel(struct buddy_file *file, u32 handle);
 void buddy_handle_publish(struct buddy_file *file, u32 handle,
-			  struct buddy_block *block);
-struct buddy_block *buddy_handle_get(struct buddy_file *file, u32 handle);
+			  struct buddy_kblock *block);
+struct buddy_kblock *buddy_handle_get(struct buddy_file *file, u32 handle);
 int buddy_handle_free(struct buddy_file *file, u32 handle);
 
 /* scatter.c */
-struct buddy_block *buddy_scatter_alloc(struct buddy_file *file, u32 pages);
-struct buddy_block *buddy_scatter_piece(struct buddy_block *block, u64 page);
-void buddy_scatter_free(struct buddy_block *block);
-void buddy_scatter_disown(struct buddy_block *block);
+struct buddy_kblock *buddy_scatter_alloc(struct buddy_file *file, u32 pages);
+struct buddy_kblock *buddy_scatter_piece(struct buddy_kblock *block, u64 page);
+void buddy_scatter_free(struct buddy_kblock *block);
+void buddy_scatter_disown(struct buddy_kblock *block);
 
 /* resize.c */
-int buddy_block_trim(struct buddy_file *file, u32 handle, u32 pages);
-int buddy_block_grow(struct buddy_file *file, u32 handle, u32 pages);
+int buddy_kblock_trim(struct buddy_file *file, u32 handle, u32 pages);
+int buddy_kblock_grow(struct buddy_file *file, u32 handle, u32 pages);
 
 /* reach.c */
-bool buddy_block_is_unreachable(struct buddy_block *block);
+bool buddy_kblock_is_unreachable(struct buddy_kblock *block);
 
 /* reclaim.c */
 int buddy_reclaim_init(void);
 void buddy_reclaim_exit(void);
 void buddy_reclaim_start(struct buddy_region *region);
 void buddy_reclaim_stop(struct buddy_region *region);
-void buddy_reclaim_block(struct buddy_block *block);
+void buddy_reclaim_block(struct buddy_kblock *block);
 int buddy_reclaim_help(struct buddy_region *region, struct buddy_help *help);
 bool buddy_zero_pages(const struct buddy_region *region, u32 first, u32 pages,
 		      bool killable);
 
 /* ioctl.c, mmap.c: of a node, and of a block fd */
 long buddy_ioctl(struct file *file, unsigned int cmd, unsigned long arg);
-long buddy_block_ioctl(struct file *file, unsigned int cmd, unsigned long arg);
+long buddy_kblock_ioctl(struct file *file, unsigned int cmd, unsigned long arg);
 int buddy_mmap(struct file *file, struct vm_area_struct *vma);
-int buddy_block_mmap(struct file *file, struct vm_area_struct *vma);
+int buddy_kblock_mmap(struct file *file, struct vm_area_struct *vma);
 
 /* share.c */
-struct file *buddy_share_file(struct buddy_block *block, bool writable);
+struct file *buddy_share_file(struct buddy_kblock *block, bool writable);
 
 /* dmabuf.c */
 #if IS_ENABLED(CONFIG_DMA_SHARED_BUFFER)
-struct file *buddy_dmabuf_file(struct buddy_block *block, bool writable);
+struct file *buddy_dmabuf_file(struct buddy_kblock *block, bool writable);
 #else
-static inline struct file *buddy_dmabuf_file(struct buddy_block *block,
+static inline struct file *buddy_dmabuf_file(struct buddy_kblock *block,
 					     bool writable)
 {
 	return ERR_PTR(-EOPNOTSUPP);

@@ -32,7 +32,7 @@
  */
 struct buddy_export {
 	struct file *file;
-	struct buddy_block *block;
+	struct buddy_kblock *block;
 	bool writable;
 	struct mutex lock;	/* protects @mapped */
 	struct list_head mapped;
@@ -60,9 +60,9 @@ static u32 entry_pages(struct device *device)
 	return clamp_t(size_t, most, 1, ENTRY_PAGES);
 }
 
-static u32 nr_entries(struct buddy_block *block, u32 most)
+static u32 nr_entries(struct buddy_kblock *block, u32 most)
 {
-	struct buddy_block *piece;
+	struct buddy_kblock *piece;
 	u32 n = 0;
 
 	buddy_for_each_piece(piece, block)
@@ -70,9 +70,9 @@ static u32 nr_entries(struct buddy_block *block, u32 most)
 	return n;
 }
 
-static void fill_entries(struct sg_table *sgt, struct buddy_block *block, u32 most)
+static void fill_entries(struct sg_table *sgt, struct buddy_kblock *block, u32 most)
 {
-	struct buddy_block *piece = buddy_piece_first(block);
+	struct buddy_kblock *piece = buddy_piece_first(block);
 	struct scatterlist *sg;
 	u32 at = 0;
 	int i;
@@ -183,7 +183,7 @@ static int buddy_dmabuf_mmap(struct dma_buf *dmabuf, struct vm_area_struct *vma)
 			return -EACCES;
 		vm_flags_mod(vma, 0, VM_MAYWRITE);
 	}
-	err = buddy_block_mmap(export->file, vma);
+	err = buddy_kblock_mmap(export->file, vma);
 	/* Its address space is where the way back looks for mappings. */
 	if (!err)
 		vma_set_file(vma, export->file);
@@ -194,7 +194,7 @@ static int buddy_dmabuf_mmap(struct dma_buf *dmabuf, struct vm_area_struct *vma)
 static int buddy_dmabuf_vmap(struct dma_buf *dmabuf, struct iosys_map *map)
 {
 	struct buddy_export *export = dmabuf->priv;
-	struct buddy_block *block = export->block;
+	struct buddy_kblock *block = export->block;
 
 	iosys_map_set_vaddr(map, page_address(buddy_region_page(block->region,
 								block->first)));
@@ -233,7 +233,7 @@ static const struct dma_buf_ops buddy_dmabuf_ops_without_vmap = {
 
 static struct dma_buf *export_dmabuf(struct buddy_export *export)
 {
-	bool vmap = export->writable && !buddy_block_is_scattered(export->block);
+	bool vmap = export->writable && !buddy_kblock_is_scattered(export->block);
 	DEFINE_DMA_BUF_EXPORT_INFO(info);
 
 	info.ops = vmap ? &buddy_dmabuf_ops : &buddy_dmabuf_ops_without_vmap;
@@ -250,10 +250,10 @@ static struct dma_buf *export_dmabuf(struct buddy_export *export)
  *
  * Return: its file, not yet in any table; or a negative errno.
  */
-struct file *buddy_dmabuf_file(struct buddy_block *block, bool writable)
+struct file *buddy_dmabuf_file(struct buddy_kblock *block, bool writable)
 {
 	struct buddy_export *export = kzalloc(sizeof(*export), GFP_KERNEL_ACCOUNT);
-	struct buddy_block *piece;
+	struct buddy_kblock *piece;
 	struct dma_buf *dmabuf;
 	int err;
 
@@ -264,7 +264,7 @@ struct file *buddy_dmabuf_file(struct buddy_block *block, bool writable)
 	export->block = block;
 	export->writable = writable;
 	/* for the block file: the caller keeps its own where this fails */
-	buddy_block_get(block);
+	buddy_kblock_get(block);
 	export->file = buddy_share_file(block, writable);
 	if (IS_ERR(export->file)) {
 		err = PTR_ERR(export->file);
@@ -279,11 +279,11 @@ struct file *buddy_dmabuf_file(struct buddy_block *block, bool writable)
 	/* A device writes without a fault. */
 	buddy_for_each_piece(piece, block)
 		WRITE_ONCE(piece->touched, true);
-	buddy_block_put(block);
+	buddy_kblock_put(block);
 	return dmabuf->file;
 
 put_block:
-	buddy_block_put(block);
+	buddy_kblock_put(block);
 free_export:
 	kfree(export);
 	return ERR_PTR(err);

@@ -44,16 +44,16 @@ struct buddy_file *buddy_file_create(struct buddy_region *region)
 }
 
 /**
- * buddy_block_put() - one reference less; the last one starts the way back
+ * buddy_kblock_put() - one reference less; the last one starts the way back
  * @block: the block
  *
  * May sleep.
  */
-void buddy_block_put(struct buddy_block *block)
+void buddy_kblock_put(struct buddy_kblock *block)
 {
 	if (!refcount_dec_and_test(&block->refs))
 		return;
-	if (buddy_block_is_scattered(block))
+	if (buddy_kblock_is_scattered(block))
 		buddy_scatter_free(block);
 	else
 		buddy_reclaim_block(block);
@@ -95,7 +95,7 @@ void buddy_handle_cancel(struct buddy_file *file, u32 handle)
  * @block: a block of @file; its reference goes to the handle
  */
 void buddy_handle_publish(struct buddy_file *file, u32 handle,
-			  struct buddy_block *block)
+			  struct buddy_kblock *block)
 {
 	spin_lock(&file->region->lock);
 	block->named = true;
@@ -111,28 +111,28 @@ void buddy_handle_publish(struct buddy_file *file, u32 handle,
  *
  * Return: the block with one more reference, or NULL.
  */
-struct buddy_block *buddy_handle_get(struct buddy_file *file, u32 handle)
+struct buddy_kblock *buddy_handle_get(struct buddy_file *file, u32 handle)
 {
-	struct buddy_block *block;
+	struct buddy_kblock *block;
 
 	xa_lock(&file->handles);
 	block = xa_load(&file->handles, handle);
 	if (block)
-		buddy_block_get(block);
+		buddy_kblock_get(block);
 	xa_unlock(&file->handles);
 	return block;
 }
 
-static void handle_drop(struct buddy_block *block)
+static void handle_drop(struct buddy_kblock *block)
 {
 	spin_lock(&block->region->lock);
 	block->named = false;
 	/* The file may be gone before a block fd is. */
 	block->owner = NULL;
 	spin_unlock(&block->region->lock);
-	if (buddy_block_is_scattered(block))
+	if (buddy_kblock_is_scattered(block))
 		buddy_scatter_disown(block);
-	buddy_block_put(block);
+	buddy_kblock_put(block);
 }
 
 /**
@@ -144,7 +144,7 @@ static void handle_drop(struct buddy_block *block)
  */
 int buddy_handle_free(struct buddy_file *file, u32 handle)
 {
-	struct buddy_block *block;
+	struct buddy_kblock *block;
 
 	/* Not xa_erase() alone: that would also undo a reservation. */
 	xa_lock(&file->handles);
@@ -160,7 +160,7 @@ int buddy_handle_free(struct buddy_file *file, u32 handle)
 
 static void free_handles(struct buddy_file *file)
 {
-	struct buddy_block *block;
+	struct buddy_kblock *block;
 	unsigned long handle;
 
 	xa_for_each(&file->handles, handle, block) {

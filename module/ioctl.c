@@ -25,7 +25,7 @@
  */
 struct buddy_call {
 	struct buddy_file *file;
-	struct buddy_block *block;
+	struct buddy_kblock *block;
 	void __user *user;
 	u32 user_size;
 	u32 size;
@@ -89,7 +89,7 @@ static int alloc_shortage(struct buddy_call *call)
  * but not published.
  */
 static int alloc_prepare(struct buddy_file *file, struct buddy_alloc *alloc,
-			 struct buddy_block **block)
+			 struct buddy_kblock **block)
 {
 	struct buddy_request request = {
 		.length = alloc->length,
@@ -119,8 +119,8 @@ static int alloc_prepare(struct buddy_file *file, struct buddy_alloc *alloc,
 	if (request.scatter)
 		*block = buddy_scatter_alloc(file, request.granules);
 	else
-		*block = buddy_block_alloc(file, request.granules,
-					   request.granule_align);
+		*block = buddy_kblock_alloc(file, request.granules,
+					    request.granule_align);
 	if (IS_ERR(*block)) {
 		buddy_handle_cancel(file, alloc->out_handle);
 		alloc->out_handle = 0;
@@ -133,11 +133,11 @@ static int alloc_prepare(struct buddy_file *file, struct buddy_alloc *alloc,
 
 /* @err: of the reply. The block is the caller's, or it never was. */
 static int alloc_finish(struct buddy_file *file, u32 handle,
-			struct buddy_block *block, int err)
+			struct buddy_kblock *block, int err)
 {
 	if (err) {
 		buddy_handle_cancel(file, handle);
-		buddy_block_put(block);
+		buddy_kblock_put(block);
 	} else {
 		buddy_handle_publish(file, handle, block);
 	}
@@ -147,7 +147,7 @@ static int alloc_finish(struct buddy_file *file, u32 handle,
 static int do_alloc(struct buddy_call *call)
 {
 	struct buddy_alloc *alloc = &call->u.alloc;
-	struct buddy_block *block;
+	struct buddy_kblock *block;
 	int err = alloc_prepare(call->file, alloc, &block);
 	u32 handle = alloc->out_handle;
 
@@ -181,7 +181,7 @@ static int batch_alloc(struct buddy_file *file, struct buddy_batch_entry *entry,
 		.align = entry->align,
 		.reserved = entry->reserved,
 	};
-	struct buddy_block *block;
+	struct buddy_kblock *block;
 	int err = alloc_prepare(file, &alloc, &block);
 
 	if (err)
@@ -265,10 +265,10 @@ static int do_extents(struct buddy_call *call)
 
 /* SHARE and DMABUF: @make turns a block and its reference into a file. */
 static int share_as(struct buddy_call *call,
-		    struct file *(*make)(struct buddy_block *block, bool writable))
+		    struct file *(*make)(struct buddy_kblock *block, bool writable))
 {
 	struct buddy_share *share = &call->u.share;
-	struct buddy_block *block;
+	struct buddy_kblock *block;
 	struct file *file;
 	int fd, err;
 
@@ -279,7 +279,7 @@ static int share_as(struct buddy_call *call,
 		return -ENOENT;
 	file = make(block, !(share->flags & BUDDY_SHARE_READ_ONLY));
 	if (IS_ERR(file)) {
-		buddy_block_put(block);
+		buddy_kblock_put(block);
 		return PTR_ERR(file);
 	}
 	fd = get_unused_fd_flags(O_CLOEXEC);
@@ -332,24 +332,24 @@ static int resize_by(struct buddy_call *call,
 
 static int do_trim(struct buddy_call *call)
 {
-	return resize_by(call, buddy_block_trim);
+	return resize_by(call, buddy_kblock_trim);
 }
 
 static int do_grow(struct buddy_call *call)
 {
-	return resize_by(call, buddy_block_grow);
+	return resize_by(call, buddy_kblock_grow);
 }
 
 static int do_block(struct buddy_call *call)
 {
-	const struct buddy_block *block = call->block;
+	const struct buddy_kblock *block = call->block;
 
 	if (call->u.block_info.flags)
 		return -EINVAL;
 	call->u.block_info = (struct buddy_block_info){
 		.out_length = buddy_bytes(block->pages),
 		.out_features = features(block->region,
-					 !buddy_block_is_scattered(block)),
+					 !buddy_kblock_is_scattered(block)),
 	};
 	return call_reply(call);
 }
@@ -447,14 +447,14 @@ long buddy_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 }
 
 /**
- * buddy_block_ioctl() - the commands of a block fd
+ * buddy_kblock_ioctl() - the commands of a block fd
  * @file: the block fd's file
  * @cmd: only its type and number count
  * @arg: address of the struct
  *
  * Return: 0 or an errno of linux/buddy.h.
  */
-long buddy_block_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
+long buddy_kblock_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 {
 	struct buddy_call call = { .block = file->private_data };
 

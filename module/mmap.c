@@ -32,19 +32,19 @@ static u64 page_at(struct vm_area_struct *vma, unsigned long address)
 }
 
 /* The first page of the address space at which the piece is mapped. */
-static u64 piece_start(const struct buddy_block *piece)
+static u64 piece_start(const struct buddy_kblock *piece)
 {
 	return piece->alias ?: piece->first;
 }
 
-static struct page *piece_page(const struct buddy_block *piece, u64 page)
+static struct page *piece_page(const struct buddy_kblock *piece, u64 page)
 {
 	return buddy_region_page(piece->region,
 				 piece->first + (page - piece_start(piece)));
 }
 
 /* The kernel maps the page, or its folio, and has the reference from then on. */
-static vm_fault_t fault_whole(struct vm_fault *vmf, const struct buddy_block *piece)
+static vm_fault_t fault_whole(struct vm_fault *vmf, const struct buddy_kblock *piece)
 {
 	vmf->page = piece_page(piece, vmf->pgoff - BUDDY_MMAP_BASE_PAGES);
 	get_page(vmf->page);
@@ -57,7 +57,7 @@ static vm_fault_t fault_whole(struct vm_fault *vmf, const struct buddy_block *pi
  * Return: VM_FAULT_NOPAGE, or what a fault at that page is to return.
  */
 static vm_fault_t map_range(struct vm_area_struct *vma,
-			    const struct buddy_block *piece, unsigned long *at,
+			    const struct buddy_kblock *piece, unsigned long *at,
 			    unsigned long end)
 {
 	struct page *pages[BATCH];
@@ -89,7 +89,7 @@ static vm_fault_t map_range(struct vm_area_struct *vma,
  * entry fits, and the kernel drops no reference for one of a VM_MIXEDMAP.
  */
 static vm_fault_t fault_batched(struct vm_fault *vmf,
-				const struct buddy_block *piece)
+				const struct buddy_kblock *piece)
 {
 	struct vm_area_struct *vma = vmf->vma;
 	unsigned long address = vmf->address & PAGE_MASK;
@@ -115,7 +115,7 @@ static vm_fault_t fault_batched(struct vm_fault *vmf,
 	return at > address ? VM_FAULT_NOPAGE : ret;
 }
 
-static vm_fault_t fault_mapped(struct vm_fault *vmf, const struct buddy_block *piece)
+static vm_fault_t fault_mapped(struct vm_fault *vmf, const struct buddy_kblock *piece)
 {
 	if (vmf->vma->vm_flags & VM_MIXEDMAP)
 		return fault_batched(vmf, piece);
@@ -124,11 +124,11 @@ static vm_fault_t fault_mapped(struct vm_fault *vmf, const struct buddy_block *p
 
 static vm_fault_t buddy_fault(struct vm_fault *vmf)
 {
-	struct buddy_block *piece = vmf->vma->vm_private_data;
+	struct buddy_kblock *piece = vmf->vma->vm_private_data;
 	struct buddy_unit *unit;
 	vm_fault_t ret;
 
-	if (buddy_block_is_scattered(piece))
+	if (buddy_kblock_is_scattered(piece))
 		piece = buddy_scatter_piece(piece,
 					    vmf->pgoff - BUDDY_MMAP_BASE_PAGES);
 	unit = piece->tail;
@@ -143,9 +143,9 @@ static vm_fault_t buddy_fault(struct vm_fault *vmf)
 }
 
 /* The reference test asks how many mappings it would have to drop. */
-static void count_maps(struct buddy_block *block, int more)
+static void count_maps(struct buddy_kblock *block, int more)
 {
-	struct buddy_block *piece;
+	struct buddy_kblock *piece;
 
 	buddy_for_each_tail(piece, block)
 		atomic_add(more, &piece->tail->maps);
@@ -153,18 +153,18 @@ static void count_maps(struct buddy_block *block, int more)
 
 static void buddy_vm_open(struct vm_area_struct *vma)
 {
-	struct buddy_block *block = vma->vm_private_data;
+	struct buddy_kblock *block = vma->vm_private_data;
 
-	buddy_block_get(block);
+	buddy_kblock_get(block);
 	count_maps(block, 1);
 }
 
 static void buddy_vm_close(struct vm_area_struct *vma)
 {
-	struct buddy_block *block = vma->vm_private_data;
+	struct buddy_kblock *block = vma->vm_private_data;
 
 	count_maps(block, -1);
-	buddy_block_put(block);
+	buddy_kblock_put(block);
 }
 
 static const struct vm_operations_struct buddy_vm_ops = {
@@ -177,34 +177,34 @@ static const struct vm_operations_struct buddy_vm_ops = {
  * Offset 0 names no block: one is allocated for this mapping alone, has no
  * handle, and ends with its last VMA. The VMA moves to the block's own offset.
  */
-static struct buddy_block *block_for_mapping(struct file *file,
-					     struct vm_area_struct *vma)
+static struct buddy_kblock *block_for_mapping(struct file *file,
+					      struct vm_area_struct *vma)
 {
 	struct buddy_file *bf = file->private_data;
-	struct buddy_block *block;
+	struct buddy_kblock *block;
 
 	if (!(file->f_mode & FMODE_WRITE))
 		return ERR_PTR(-EACCES);
 	if (vma_pages(vma) > bf->region->pages)
 		return ERR_PTR(-ENOMEM);
-	block = buddy_block_alloc(bf, vma_pages(vma), 0);
+	block = buddy_kblock_alloc(bf, vma_pages(vma), 0);
 	if (!IS_ERR(block))
 		vma->vm_pgoff = BUDDY_MMAP_BASE_PAGES + block->first;
 	return block;
 }
 
-static struct buddy_block *block_of_mapping(struct file *file,
-					    struct vm_area_struct *vma)
+static struct buddy_kblock *block_of_mapping(struct file *file,
+					     struct vm_area_struct *vma)
 {
-	struct buddy_block *block;
+	struct buddy_kblock *block;
 
 	if (!vma->vm_pgoff)
 		return block_for_mapping(file, vma);
 	if (vma->vm_pgoff < BUDDY_MMAP_BASE_PAGES)
 		return ERR_PTR(-ENXIO);
-	block = buddy_block_find(file->private_data,
-				 vma->vm_pgoff - BUDDY_MMAP_BASE_PAGES,
-				 vma_pages(vma));
+	block = buddy_kblock_find(file->private_data,
+				  vma->vm_pgoff - BUDDY_MMAP_BASE_PAGES,
+				  vma_pages(vma));
 	return block ?: ERR_PTR(-ENXIO);
 }
 
@@ -220,11 +220,11 @@ static int check_mapping(const struct vm_area_struct *vma)
  * that does not fit the offset; there a fault for each page would be dear.
  */
 static bool can_map_folio(const struct vm_area_struct *vma,
-			  const struct buddy_block *block)
+			  const struct buddy_kblock *block)
 {
 	unsigned long first = ALIGN(vma->vm_start, BUDDY_UNIT);
 
-	if (!block->region->folios || !buddy_block_units(block) || block->askew)
+	if (!block->region->folios || !buddy_kblock_units(block) || block->askew)
 		return false;
 	if (!IS_ALIGNED(vma->vm_start - (vma->vm_pgoff << PAGE_SHIFT), BUDDY_UNIT))
 		return false;
@@ -233,7 +233,7 @@ static bool can_map_folio(const struct vm_area_struct *vma,
 }
 
 /* The VMA, at its block's own offset, takes over a reference. */
-static void finish_mapping(struct vm_area_struct *vma, struct buddy_block *block)
+static void finish_mapping(struct vm_area_struct *vma, struct buddy_kblock *block)
 {
 	vm_flags_mod(vma, VM_DONTEXPAND | VM_DONTDUMP, VM_MAYEXEC);
 	if (!can_map_folio(vma, block))
@@ -254,7 +254,7 @@ static void finish_mapping(struct vm_area_struct *vma, struct buddy_block *block
  */
 int buddy_mmap(struct file *file, struct vm_area_struct *vma)
 {
-	struct buddy_block *block;
+	struct buddy_kblock *block;
 	int err = check_mapping(vma);
 
 	if (err)
@@ -267,16 +267,16 @@ int buddy_mmap(struct file *file, struct vm_area_struct *vma)
 }
 
 /**
- * buddy_block_mmap() - map the block of a block fd, or a part of it
+ * buddy_kblock_mmap() - map the block of a block fd, or a part of it
  * @file: the block fd's file
  * @vma: at an offset from the start of the block
  *
  * Return: 0; -EINVAL (not MAP_SHARED); -EACCES (PROT_EXEC); -ENXIO (the range
  * does not lie in the block).
  */
-int buddy_block_mmap(struct file *file, struct vm_area_struct *vma)
+int buddy_kblock_mmap(struct file *file, struct vm_area_struct *vma)
 {
-	struct buddy_block *block = file->private_data;
+	struct buddy_kblock *block = file->private_data;
 	int err = check_mapping(vma);
 
 	if (err)
@@ -285,7 +285,7 @@ int buddy_block_mmap(struct file *file, struct vm_area_struct *vma)
 	    vma_pages(vma) > block->pages - vma->vm_pgoff)
 		return -ENXIO;
 	vma->vm_pgoff += BUDDY_MMAP_BASE_PAGES + block->first;
-	buddy_block_get(block);
+	buddy_kblock_get(block);
 	finish_mapping(vma, block);
 	return 0;
 }

@@ -36,7 +36,7 @@ static bool page_is_unreachable(struct page *page)
 }
 
 /* @i-th page of the block; notes a page that is held. */
-static bool block_page_is_unreachable(struct buddy_block *block, u32 i)
+static bool block_page_is_unreachable(struct buddy_kblock *block, u32 i)
 {
 	if (page_is_unreachable(buddy_region_page(block->region,
 						  block->first + i)))
@@ -55,12 +55,12 @@ static void unmap_aliases(struct buddy_unit *unit)
 	u32 start = unit->number * BUDDY_UNIT_PAGES;
 
 	for (u32 at = 0, n; at < BUDDY_UNIT_PAGES; at += n) {
-		struct buddy_block *block;
+		struct buddy_kblock *block;
 		struct buddy_core_span e;
 		u64 alias = 0;
 
 		spin_lock(&region->lock);
-		block = buddy_block_at(region, start + at);
+		block = buddy_kblock_at(region, start + at);
 		if (block) {
 			n = block->first + block->pages - (start + at);
 			if (block->alias)
@@ -111,11 +111,11 @@ static bool tail_folio_is_unreachable(struct buddy_unit *unit)
 }
 
 /* The reference test over the whole block, but not for a folio of the tail. */
-static bool pages_are_unreachable(struct buddy_block *block)
+static bool pages_are_unreachable(struct buddy_kblock *block)
 {
 	bool folios = block->region->folios;
 	u32 step = folios ? BUDDY_UNIT_PAGES : 1;
-	u32 end = folios ? buddy_block_units(block) * BUDDY_UNIT_PAGES :
+	u32 end = folios ? buddy_kblock_units(block) * BUDDY_UNIT_PAGES :
 			   block->pages;
 
 	/* The one that was held before: if it still is, that was cheap. */
@@ -131,7 +131,7 @@ static bool pages_are_unreachable(struct buddy_block *block)
 }
 
 /**
- * buddy_block_is_unreachable() - can nobody reach the pages of a block?
+ * buddy_kblock_is_unreachable() - can nobody reach the pages of a block?
  * @block: one without references
  *
  * A block that was never touched has no page that anybody ever got. May sleep; the
@@ -140,7 +140,7 @@ static bool pages_are_unreachable(struct buddy_block *block)
  * Return: true: nobody can, nor will. false: somebody does, @block->held_at is one
  * of those pages if it is not in the tail.
  */
-bool buddy_block_is_unreachable(struct buddy_block *block)
+bool buddy_kblock_is_unreachable(struct buddy_kblock *block)
 {
 	bool unreachable;
 

@@ -69,7 +69,7 @@ bool buddy_zero_pages(const struct buddy_region *region, u32 first, u32 pages,
 	return true;
 }
 
-static bool block_is_broken(const struct buddy_block *block)
+static bool block_is_broken(const struct buddy_kblock *block)
 {
 	for (u32 i = 0; i < block->pages; i++) {
 		if (PageHWPoison(buddy_region_page(block->region,
@@ -85,7 +85,7 @@ static bool block_is_broken(const struct buddy_block *block)
  * Lists. The block that is looked at is on region->looking.
  */
 
-static void finish_look(struct buddy_block *block)
+static void finish_look(struct buddy_kblock *block)
 {
 	lockdep_assert_held(&block->region->lock);
 	list_del(&block->wait);
@@ -94,7 +94,7 @@ static void finish_look(struct buddy_block *block)
 }
 
 /* The pages of the block are in another state from now on. */
-static void block_set_state(struct buddy_block *block, u32 state)
+static void block_set_state(struct buddy_kblock *block, u32 state)
 {
 	struct buddy_region *region = block->region;
 	u32 *pages[] = {
@@ -112,11 +112,11 @@ static void block_set_state(struct buddy_block *block, u32 state)
 }
 
 /* Nobody can reach it and it is zero: free. */
-static void block_return(struct buddy_block *block)
+static void block_return(struct buddy_kblock *block)
 {
 	struct buddy_region *region = block->region;
 	struct buddy_unit *emptied = NULL;
-	u32 units = buddy_block_units(block);
+	u32 units = buddy_kblock_units(block);
 
 	spin_lock(&region->lock);
 	block_set_state(block, BUDDY_EXTENT_FREE);
@@ -134,7 +134,7 @@ static void block_return(struct buddy_block *block)
 	wake_up_all(&region->progress);
 }
 
-static void block_quarantine(struct buddy_block *block)
+static void block_quarantine(struct buddy_kblock *block)
 {
 	struct buddy_region *region = block->region;
 	bool sooner = false;
@@ -159,7 +159,7 @@ static void block_quarantine(struct buddy_block *block)
 		queue_delayed_work(queue, &region->work, msecs_to_jiffies(ms));
 }
 
-static void block_retire(struct buddy_block *block)
+static void block_retire(struct buddy_kblock *block)
 {
 	struct buddy_region *region = block->region;
 
@@ -174,11 +174,11 @@ static void block_retire(struct buddy_block *block)
 }
 
 /* For the work item. The list stays in order of birth; older ones are few. */
-static void block_leave_to_work(struct buddy_block *block)
+static void block_leave_to_work(struct buddy_kblock *block)
 {
 	struct buddy_region *region = block->region;
 	struct list_head *after = &region->dead;
-	struct buddy_block *other;
+	struct buddy_kblock *other;
 
 	spin_lock(&region->lock);
 	finish_look(block);
@@ -194,9 +194,9 @@ static void block_leave_to_work(struct buddy_block *block)
 }
 
 /* Looks at a block on region->looking. */
-static void block_look(struct buddy_block *block, bool helping)
+static void block_look(struct buddy_kblock *block, bool helping)
 {
-	if (!buddy_block_is_unreachable(block)) {
+	if (!buddy_kblock_is_unreachable(block)) {
 		block_quarantine(block);
 	} else if (!block->touched) {
 		block_return(block);
@@ -210,13 +210,13 @@ static void block_look(struct buddy_block *block, bool helping)
 	}
 }
 
-static struct buddy_block *take_first(struct buddy_region *region,
-				      struct list_head *list)
+static struct buddy_kblock *take_first(struct buddy_region *region,
+				       struct list_head *list)
 {
-	struct buddy_block *block;
+	struct buddy_kblock *block;
 
 	lockdep_assert_held(&region->lock);
-	block = list_first_entry_or_null(list, struct buddy_block, wait);
+	block = list_first_entry_or_null(list, struct buddy_kblock, wait);
 	if (block) {
 		list_move(&block->wait, &region->looking);
 		region->nr_held -= list == &region->held;
@@ -230,7 +230,7 @@ static struct buddy_block *take_first(struct buddy_region *region,
  *
  * May sleep; zeroes at most INLINE_PAGES in the caller's time.
  */
-void buddy_reclaim_block(struct buddy_block *block)
+void buddy_reclaim_block(struct buddy_kblock *block)
 {
 	struct buddy_region *region = block->region;
 	bool small = block->pages <= INLINE_PAGES || !block->touched;
@@ -250,7 +250,7 @@ void buddy_reclaim_block(struct buddy_block *block)
 
 static bool older_in_flight(struct buddy_region *region, u64 born)
 {
-	struct buddy_block *block;
+	struct buddy_kblock *block;
 
 	lockdep_assert_held(&region->lock);
 	list_for_each_entry(block, &region->looking, wait)
@@ -285,13 +285,13 @@ static void help_start(struct buddy_region *region, struct buddy_help *help)
  */
 int buddy_reclaim_help(struct buddy_region *region, struct buddy_help *help)
 {
-	struct buddy_block *block;
+	struct buddy_kblock *block;
 	bool busy = false, again = false;
 
 	spin_lock(&region->lock);
 	if (!help->started)
 		help_start(region, help);
-	block = list_first_entry_or_null(&region->dead, struct buddy_block, wait);
+	block = list_first_entry_or_null(&region->dead, struct buddy_kblock, wait);
 	if (block && block->born <= help->born && block->pages > HELP_PAGES) {
 		block = NULL;
 		busy = true;
@@ -323,9 +323,9 @@ int buddy_reclaim_help(struct buddy_region *region, struct buddy_help *help)
 	return fatal_signal_pending(current) ? -EINTR : 1;
 }
 
-static struct buddy_block *take_for_work(struct buddy_region *region, u32 *held)
+static struct buddy_kblock *take_for_work(struct buddy_region *region, u32 *held)
 {
-	struct buddy_block *block;
+	struct buddy_kblock *block;
 
 	spin_lock(&region->lock);
 	block = take_first(region, &region->dead);
@@ -341,7 +341,7 @@ static void reclaim_work(struct work_struct *work)
 {
 	struct buddy_region *region = container_of(to_delayed_work(work),
 						   struct buddy_region, work);
-	struct buddy_block *block;
+	struct buddy_kblock *block;
 	u32 held;
 
 	spin_lock(&region->lock);
@@ -378,7 +378,7 @@ void buddy_reclaim_start(struct buddy_region *region)
  */
 void buddy_reclaim_stop(struct buddy_region *region)
 {
-	struct buddy_block *block;
+	struct buddy_kblock *block;
 
 	cancel_delayed_work_sync(&region->work);
 	spin_lock(&region->lock);

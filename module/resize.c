@@ -25,7 +25,7 @@
 struct buddy_parts {
 	struct buddy_unit *unit;
 	struct buddy_unit *emptied;
-	struct buddy_block *rest[2];
+	struct buddy_kblock *rest[2];
 	int nr_rest;
 };
 
@@ -52,10 +52,10 @@ static void parts_end(struct buddy_parts *parts)
 }
 
 /* first .. end of the block's pages are a block of their own, with no owner. */
-static void add_rest(struct buddy_parts *parts, const struct buddy_block *block,
+static void add_rest(struct buddy_parts *parts, const struct buddy_kblock *block,
 		     u32 first, u32 end, struct buddy_unit *tail)
 {
-	struct buddy_block *rest = parts->rest[parts->nr_rest++];
+	struct buddy_kblock *rest = parts->rest[parts->nr_rest++];
 
 	rest->region = block->region;
 	rest->first = block->first + first;
@@ -63,14 +63,14 @@ static void add_rest(struct buddy_parts *parts, const struct buddy_block *block,
 	rest->tail = tail;
 	rest->touched = block->touched;
 	rest->state = BUDDY_EXTENT_USED;
-	buddy_block_insert(rest);
+	buddy_kblock_insert(rest);
 }
 
 /* The unit in which the block now ends is cut up; the rest of it is given back. */
-static void trim_into_unit(struct buddy_block *block, struct buddy_parts *parts)
+static void trim_into_unit(struct buddy_kblock *block, struct buddy_parts *parts)
 {
 	struct buddy_unit *unit = parts->unit;
-	u32 units = buddy_block_units(block), tail = buddy_block_tail(block);
+	u32 units = buddy_kblock_units(block), tail = buddy_kblock_tail(block);
 
 	parts->unit = NULL;
 	unit->faulted = block->touched;
@@ -81,19 +81,19 @@ static void trim_into_unit(struct buddy_block *block, struct buddy_parts *parts)
 }
 
 /* To fewer whole units, and perhaps a part of the next. */
-static void trim_units(struct buddy_block *block, u32 pages,
+static void trim_units(struct buddy_kblock *block, u32 pages,
 		       struct buddy_parts *parts)
 {
 	struct buddy_core *core = &block->region->core;
 	u32 first = block->first / BUDDY_UNIT_PAGES;
-	u32 old_units = buddy_block_units(block), old_pages = block->pages;
+	u32 old_units = buddy_kblock_units(block), old_pages = block->pages;
 	struct buddy_unit *old_tail = block->tail;
 	u32 units, all;
 
 	block->pages = pages;
 	block->tail = NULL;
-	units = buddy_block_units(block);
-	all = units + !!buddy_block_tail(block);
+	units = buddy_kblock_units(block);
+	all = units + !!buddy_kblock_tail(block);
 	if (all < old_units)
 		WARN_ON_ONCE(buddy_core_divide(core, first, old_units, all));
 	if (units && units < all)
@@ -105,12 +105,12 @@ static void trim_units(struct buddy_block *block, u32 pages,
 }
 
 /* To a shorter tail, or none. */
-static void trim_tail(struct buddy_block *block, u32 pages,
+static void trim_tail(struct buddy_kblock *block, u32 pages,
 		      struct buddy_parts *parts)
 {
 	struct buddy_unit *unit = block->tail;
-	u32 old_pages = block->pages, old_tail = buddy_block_tail(block);
-	u32 at = buddy_block_tail_start(block);
+	u32 old_pages = block->pages, old_tail = buddy_kblock_tail(block);
+	u32 at = buddy_kblock_tail_start(block);
 	u32 tail = old_tail - (old_pages - pages);
 
 	if (tail)
@@ -121,14 +121,14 @@ static void trim_tail(struct buddy_block *block, u32 pages,
 	add_rest(parts, block, pages, old_pages, unit);
 }
 
-static int trim_locked(struct buddy_block *block, u32 pages,
+static int trim_locked(struct buddy_kblock *block, u32 pages,
 		       struct buddy_parts *parts)
 {
 	if (pages > block->pages)
 		return -EINVAL;
 	if (pages == block->pages)
 		return 0;
-	if (pages >= buddy_block_units(block) * BUDDY_UNIT_PAGES)
+	if (pages >= buddy_kblock_units(block) * BUDDY_UNIT_PAGES)
 		trim_tail(block, pages, parts);
 	else
 		trim_units(block, pages, parts);
@@ -136,11 +136,11 @@ static int trim_locked(struct buddy_block *block, u32 pages,
 }
 
 /* Within the unit that has the tail. */
-static int grow_tail(struct buddy_block *block, u32 pages)
+static int grow_tail(struct buddy_kblock *block, u32 pages)
 {
 	struct buddy_unit *unit = block->tail;
-	u32 tail = buddy_block_tail(block), more = pages - block->pages;
-	u32 at = buddy_block_tail_start(block);
+	u32 tail = buddy_kblock_tail(block), more = pages - block->pages;
+	u32 at = buddy_kblock_tail_start(block);
 
 	if (buddy_arena_take(unit, at + tail, more))
 		return -ENOMEM;
@@ -150,12 +150,12 @@ static int grow_tail(struct buddy_block *block, u32 pages)
 }
 
 /* To more whole units, and perhaps a part of the next; the first is whole now. */
-static int grow_units(struct buddy_block *block, u32 pages,
+static int grow_units(struct buddy_kblock *block, u32 pages,
 		      struct buddy_parts *parts)
 {
 	struct buddy_core *core = &block->region->core;
 	u32 first = block->first / BUDDY_UNIT_PAGES;
-	u32 units = buddy_block_units(block), tail = buddy_block_tail(block);
+	u32 units = buddy_kblock_units(block), tail = buddy_kblock_tail(block);
 	u32 old_all = units + !!tail, all = DIV_ROUND_UP(pages, BUDDY_UNIT_PAGES);
 
 	/* Others are in the unit with the tail? */
@@ -171,7 +171,7 @@ static int grow_units(struct buddy_block *block, u32 pages,
 	if (all > old_all)
 		WARN_ON_ONCE(buddy_core_join(core, first, old_all, all - old_all));
 	block->pages = pages;
-	units = buddy_block_units(block);
+	units = buddy_kblock_units(block);
 	if (units == all)
 		return 0;
 	WARN_ON_ONCE(buddy_core_divide(core, first, all, units));
@@ -180,7 +180,7 @@ static int grow_units(struct buddy_block *block, u32 pages,
 	return 0;
 }
 
-static int grow_locked(struct buddy_block *block, u32 pages,
+static int grow_locked(struct buddy_kblock *block, u32 pages,
 		       struct buddy_parts *parts)
 {
 	u32 at = block->first % BUDDY_UNIT_PAGES;
@@ -191,7 +191,7 @@ static int grow_locked(struct buddy_block *block, u32 pages,
 		return 0;
 	if (pages > block->region->pages - block->first)
 		return -EFBIG;
-	if (block->tail && pages / BUDDY_UNIT_PAGES == buddy_block_units(block) &&
+	if (block->tail && pages / BUDDY_UNIT_PAGES == buddy_kblock_units(block) &&
 	    at + pages % BUDDY_UNIT_PAGES <= BUDDY_UNIT_PAGES)
 		return grow_tail(block, pages);
 	/* A small block inside a unit cannot leave it. */
@@ -203,18 +203,18 @@ static int grow_locked(struct buddy_block *block, u32 pages,
  * it. Return: what @change does; -ENOENT; -EBUSY; -EOPNOTSUPP.
  */
 static int change_block(struct buddy_file *file, u32 handle, u32 pages,
-			int (*change)(struct buddy_block *block, u32 pages,
+			int (*change)(struct buddy_kblock *block, u32 pages,
 				      struct buddy_parts *parts),
 			struct buddy_parts *parts, struct buddy_help *help)
 {
 	struct buddy_region *region = file->region;
-	struct buddy_block *block;
+	struct buddy_kblock *block;
 	int err = -ENOENT;
 
 	xa_lock(&file->handles);
 	block = xa_load(&file->handles, handle);
 	spin_lock(&region->lock);
-	if (block && buddy_block_is_scattered(block))
+	if (block && buddy_kblock_is_scattered(block))
 		err = -EOPNOTSUPP;
 	else if (block && refcount_read(&block->refs) > 1)
 		err = -EBUSY;
@@ -227,7 +227,7 @@ static int change_block(struct buddy_file *file, u32 handle, u32 pages,
 }
 
 /**
- * buddy_block_trim() - give the end of a block back
+ * buddy_kblock_trim() - give the end of a block back
  * @file: the file
  * @handle: any number
  * @pages: the new length, 1 or more
@@ -235,7 +235,7 @@ static int change_block(struct buddy_file *file, u32 handle, u32 pages,
  * Return: 0; -ENOENT (no such handle); -EBUSY (somebody else refers to the block);
  * -EINVAL (it is shorter than @pages); -EOPNOTSUPP (it is scattered); -ENOMEM.
  */
-int buddy_block_trim(struct buddy_file *file, u32 handle, u32 pages)
+int buddy_kblock_trim(struct buddy_file *file, u32 handle, u32 pages)
 {
 	struct buddy_parts parts = { 0 };
 	struct buddy_help help = { 0 };
@@ -248,7 +248,7 @@ int buddy_block_trim(struct buddy_file *file, u32 handle, u32 pages)
 }
 
 /**
- * buddy_block_grow() - make a block longer, where it lies
+ * buddy_kblock_grow() - make a block longer, where it lies
  * @file: the file
  * @handle: any number
  * @pages: the new length
@@ -261,7 +261,7 @@ int buddy_block_trim(struct buddy_file *file, u32 handle, u32 pages)
  * follows is not free); -EFBIG (the region ends before; or a small block would leave
  * its unit, which it does not start); -EINTR.
  */
-int buddy_block_grow(struct buddy_file *file, u32 handle, u32 pages)
+int buddy_kblock_grow(struct buddy_file *file, u32 handle, u32 pages)
 {
 	struct buddy_region *region = file->region;
 	struct buddy_parts parts = { 0 };

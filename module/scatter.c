@@ -37,13 +37,13 @@ static unsigned int last_place(const struct buddy_region *region)
 
 static bool is_before(struct rb_node *node, const struct rb_node *other)
 {
-	return rb_entry(node, struct buddy_block, sibling)->alias <
-	       rb_entry(other, struct buddy_block, sibling)->alias;
+	return rb_entry(node, struct buddy_kblock, sibling)->alias <
+	       rb_entry(other, struct buddy_kblock, sibling)->alias;
 }
 
 static int page_in_piece(const void *key, const struct rb_node *node)
 {
-	const struct buddy_block *piece = rb_entry(node, struct buddy_block, sibling);
+	const struct buddy_kblock *piece = rb_entry(node, struct buddy_kblock, sibling);
 	u64 page = *(const u64 *)key;
 
 	if (page < piece->alias)
@@ -58,20 +58,20 @@ static int page_in_piece(const void *key, const struct rb_node *node)
  *
  * Return: the piece.
  */
-struct buddy_block *buddy_scatter_piece(struct buddy_block *block, u64 page)
+struct buddy_kblock *buddy_scatter_piece(struct buddy_kblock *block, u64 page)
 {
 	return rb_entry(rb_find(&page, &block->pieces, page_in_piece),
-			struct buddy_block, sibling);
+			struct buddy_kblock, sibling);
 }
 
 /*
  * Is there room for all of it, at this moment? A block that can never be had so
  * takes nothing from others, not even for a moment.
  */
-static bool has_room(const struct buddy_block *block, struct buddy_help *help)
+static bool has_room(const struct buddy_kblock *block, struct buddy_help *help)
 {
 	struct buddy_region *region = block->region;
-	u32 units = buddy_block_units(block), rest = buddy_block_tail(block);
+	u32 units = buddy_kblock_units(block), rest = buddy_kblock_tail(block);
 	bool room;
 
 	spin_lock(&region->lock);
@@ -86,7 +86,7 @@ static bool has_room(const struct buddy_block *block, struct buddy_help *help)
  * How long the next piece can be, for @rest pages that are left, and how it is to be
  * aligned; 0 where there is no room.
  */
-static u32 next_pages(const struct buddy_block *block, u32 rest, u32 *align)
+static u32 next_pages(const struct buddy_kblock *block, u32 rest, u32 *align)
 {
 	struct buddy_region *region = block->region;
 	u32 units, pages;
@@ -99,7 +99,7 @@ static u32 next_pages(const struct buddy_block *block, u32 rest, u32 *align)
 	} else if (units) {
 		pages = rest;
 		/* at the start of its unit: see block->askew */
-		if (buddy_block_units(block))
+		if (buddy_kblock_units(block))
 			*align = BUDDY_UNIT_PAGES;
 	} else {
 		pages = min(buddy_arena_largest(block->owner), rest);
@@ -112,9 +112,9 @@ static u32 next_pages(const struct buddy_block *block, u32 rest, u32 *align)
  * Return: a piece with a place, in block->pieces; -EAGAIN where others took what
  * there was; -ENOMEM of the kernel; -EINTR.
  */
-static struct buddy_block *piece_alloc(struct buddy_block *block, u32 done)
+static struct buddy_kblock *piece_alloc(struct buddy_kblock *block, u32 done)
 {
-	struct buddy_block *piece = buddy_block_new(block->owner, 0);
+	struct buddy_kblock *piece = buddy_kblock_new(block->owner, 0);
 	struct buddy_help unused = { 0 };
 	long err = -ENOMEM;
 	u32 align;
@@ -130,7 +130,7 @@ static struct buddy_block *piece_alloc(struct buddy_block *block, u32 done)
 		else if (!piece->pages)
 			err = -EAGAIN;
 		else
-			err = buddy_block_place(piece, align, &unused);
+			err = buddy_kblock_place(piece, align, &unused);
 		cond_resched();
 	}
 	if (!err) {
@@ -145,9 +145,9 @@ static struct buddy_block *piece_alloc(struct buddy_block *block, u32 done)
 }
 
 /* The pieces go their way back. */
-static void release(struct buddy_block *block)
+static void release(struct buddy_kblock *block)
 {
-	struct buddy_block *piece, *next;
+	struct buddy_kblock *piece, *next;
 
 	rbtree_postorder_for_each_entry_safe(piece, next, &block->pieces, sibling) {
 		buddy_reclaim_block(piece);
@@ -156,9 +156,9 @@ static void release(struct buddy_block *block)
 	block->pieces = RB_ROOT;
 }
 
-static int gather(struct buddy_block *block)
+static int gather(struct buddy_kblock *block)
 {
-	struct buddy_block *piece;
+	struct buddy_kblock *piece;
 
 	block->askew = false;
 	for (u32 done = 0; done < block->pages; done += piece->pages) {
@@ -174,7 +174,7 @@ static int gather(struct buddy_block *block)
 }
 
 /* Gathers when there is room, and helps, with nothing in hand, while there is not. */
-static int gather_helped(struct buddy_block *block)
+static int gather_helped(struct buddy_kblock *block)
 {
 	struct buddy_help help = { 0 };
 	int err, helped;
@@ -197,12 +197,12 @@ static u64 place_of(const struct buddy_region *region, int number)
 	return (u64)number << place_order(region);
 }
 
-static int number_of(const struct buddy_block *block)
+static int number_of(const struct buddy_kblock *block)
 {
 	return block->first >> place_order(block->region);
 }
 
-static void end_scattered(struct buddy_block *block)
+static void end_scattered(struct buddy_kblock *block)
 {
 	release(block);
 	ida_free(&block->region->places, number_of(block));
@@ -210,7 +210,7 @@ static void end_scattered(struct buddy_block *block)
 }
 
 /* @block, for which there is no one range, in pieces. */
-static struct buddy_block *alloc_scattered(struct buddy_block *block)
+static struct buddy_kblock *alloc_scattered(struct buddy_kblock *block)
 {
 	struct buddy_region *region = block->region;
 	int err, number = ida_alloc_range(&region->places, 1, last_place(region),
@@ -224,7 +224,7 @@ static struct buddy_block *alloc_scattered(struct buddy_block *block)
 	err = gather_helped(block);
 	spin_lock(&region->lock);
 	if (!err)
-		buddy_block_index(block);
+		buddy_kblock_index(block);
 	else if (err == -ENOMEM)
 		region->fails++;
 	spin_unlock(&region->lock);
@@ -245,15 +245,15 @@ static struct buddy_block *alloc_scattered(struct buddy_block *block)
  * Return: the block, with one reference, not named; -ENOMEM (all that can be free
  * to the file is not enough); -EINTR when killed.
  */
-struct buddy_block *buddy_scatter_alloc(struct buddy_file *file, u32 pages)
+struct buddy_kblock *buddy_scatter_alloc(struct buddy_file *file, u32 pages)
 {
-	struct buddy_block *block = buddy_block_new(file, pages);
+	struct buddy_kblock *block = buddy_kblock_new(file, pages);
 	struct buddy_help unused = { 0 };
 	long err;
 
 	if (!block)
 		return ERR_PTR(-ENOMEM);
-	err = buddy_block_place(block, 0, &unused);
+	err = buddy_kblock_place(block, 0, &unused);
 	return err ? alloc_scattered(block) : block;
 }
 
@@ -261,7 +261,7 @@ struct buddy_block *buddy_scatter_alloc(struct buddy_file *file, u32 pages)
  * buddy_scatter_free() - the last reference to a scattered block is gone
  * @block: the block; it is gone for the caller
  */
-void buddy_scatter_free(struct buddy_block *block)
+void buddy_scatter_free(struct buddy_kblock *block)
 {
 	struct buddy_region *region = block->region;
 
@@ -277,9 +277,9 @@ void buddy_scatter_free(struct buddy_block *block)
  *
  * The file may be gone before the block is.
  */
-void buddy_scatter_disown(struct buddy_block *block)
+void buddy_scatter_disown(struct buddy_kblock *block)
 {
-	struct buddy_block *piece;
+	struct buddy_kblock *piece;
 
 	buddy_for_each_piece(piece, block) {
 		spin_lock(&block->region->lock);

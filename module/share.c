@@ -15,16 +15,16 @@ static int block_release(struct inode *inode, struct file *file)
 {
 	/* The tail's unit and its inode may go with the block. */
 	file->f_mapping = inode->i_mapping;
-	buddy_block_put(file->private_data);
+	buddy_kblock_put(file->private_data);
 	return 0;
 }
 
 static const struct file_operations block_fops = {
 	.owner		= THIS_MODULE,
 	.release	= block_release,
-	.unlocked_ioctl	= buddy_block_ioctl,
+	.unlocked_ioctl	= buddy_kblock_ioctl,
 	.compat_ioctl	= compat_ptr_ioctl,
-	.mmap		= buddy_block_mmap,
+	.mmap		= buddy_kblock_mmap,
 	.fsync		= noop_fsync,
 	.get_unmapped_area = thp_get_unmapped_area,
 };
@@ -36,7 +36,7 @@ static const struct file_operations block_fops = {
  *
  * Return: the file, not yet in any table; or a negative errno.
  */
-struct file *buddy_share_file(struct buddy_block *block, bool writable)
+struct file *buddy_share_file(struct buddy_kblock *block, bool writable)
 {
 	struct file *file = anon_inode_getfile("[buddy]", &block_fops, block,
 					       writable ? O_RDWR : O_RDONLY);

@@ -104,13 +104,13 @@ static void extent_at(struct buddy_region *region, u32 page, bool all,
 {
 	u32 number = page / BUDDY_UNIT_PAGES;
 	struct buddy_file *owner = NULL;
-	struct buddy_block *block;
+	struct buddy_kblock *block;
 	struct buddy_unit *unit;
 	struct buddy_core_span e;
 	u32 state;
 
 	spin_lock(&region->lock);
-	block = buddy_block_at(region, page);
+	block = buddy_kblock_at(region, page);
 	unit = region->units[number];
 	if (block) {
 		e.offset = block->first;

@@ -27,7 +27,7 @@ static void expect_no_fault(u32 used)
  */
 static void run_sequence(u32 number, const u32 *lengths, u32 nr_lengths)
 {
-	struct buddy_block *held[DEPTH];
+	struct buddy_kblock *held[DEPTH];
 	u32 nr = 0, used = 0;
 
 	for (int step = 0; step < DEPTH; step++) {
@@ -35,8 +35,8 @@ static void run_sequence(u32 number, const u32 *lengths, u32 nr_lengths)
 
 		number /= nr_lengths + HELD;
 		if (digit < nr_lengths) {
-			struct buddy_block *block =
-				buddy_block_alloc(world_file, lengths[digit], 0);
+			struct buddy_kblock *block =
+				buddy_kblock_alloc(world_file, lengths[digit], 0);
 
 			if (IS_ERR(block)) {
 				expect_eq(PTR_ERR(block), -ENOMEM);
@@ -50,13 +50,13 @@ static void run_sequence(u32 number, const u32 *lengths, u32 nr_lengths)
 		} else if (digit - nr_lengths < nr) {
 			digit -= nr_lengths;
 			used -= held[digit]->pages;
-			buddy_block_put(held[digit]);
+			buddy_kblock_put(held[digit]);
 			held[digit] = held[--nr];
 		}
 		expect_no_fault(used);
 	}
 	while (nr)
-		buddy_block_put(held[--nr]);
+		buddy_kblock_put(held[--nr]);
 	expect_eq(world_region->core.free, WORLD_UNITS);
 }
 
@@ -78,11 +78,11 @@ static void every_short_sequence(void)
 /* A named block, as ALLOC makes it. */
 static u32 named_block(u32 pages)
 {
-	struct buddy_block *block;
+	struct buddy_kblock *block;
 	u32 handle = 0;
 
 	expect_eq(buddy_handle_reserve(world_file, &handle), 0);
-	block = buddy_block_alloc(world_file, pages, 0);
+	block = buddy_kblock_alloc(world_file, pages, 0);
 	if (IS_ERR(block)) {
 		buddy_handle_cancel(world_file, handle);
 		return 0;
@@ -108,14 +108,14 @@ static void every_resize(void)
 			int err;
 
 			if (to <= from) {
-				expect_eq(buddy_block_grow(world_file, handle, to),
+				expect_eq(buddy_kblock_grow(world_file, handle, to),
 					  to == from ? 0 : -EINVAL);
-				err = buddy_block_trim(world_file, handle, to);
+				err = buddy_kblock_trim(world_file, handle, to);
 				expect_eq(err, 0);
 			} else {
-				expect_eq(buddy_block_trim(world_file, handle, to),
+				expect_eq(buddy_kblock_trim(world_file, handle, to),
 					  -EINVAL);
-				err = buddy_block_grow(world_file, handle, to);
+				err = buddy_kblock_grow(world_file, handle, to);
 				expect(!err || err == -ENOMEM || err == -EFBIG);
 				grown += !err;
 			}
@@ -128,60 +128,60 @@ static void every_resize(void)
 		}
 	}
 	expect(grown > 40);
-	expect_eq(buddy_block_trim(world_file, 4711, 1), -ENOENT);
-	expect_eq(buddy_block_grow(world_file, 4711, 1), -ENOENT);
+	expect_eq(buddy_kblock_trim(world_file, 4711, 1), -ENOENT);
+	expect_eq(buddy_kblock_grow(world_file, 4711, 1), -ENOENT);
 }
 
 static void no_resize_of_what_is_referred_to(void)
 {
 	u32 handle = named_block(600);
-	struct buddy_block *block = buddy_handle_get(world_file, handle);
+	struct buddy_kblock *block = buddy_handle_get(world_file, handle);
 
-	expect_eq(buddy_block_trim(world_file, handle, 1), -EBUSY);
-	expect_eq(buddy_block_grow(world_file, handle, 700), -EBUSY);
-	buddy_block_put(block);
-	expect_eq(buddy_block_trim(world_file, handle, 1), 0);
+	expect_eq(buddy_kblock_trim(world_file, handle, 1), -EBUSY);
+	expect_eq(buddy_kblock_grow(world_file, handle, 700), -EBUSY);
+	buddy_kblock_put(block);
+	expect_eq(buddy_kblock_trim(world_file, handle, 1), 0);
 	expect_eq(buddy_handle_free(world_file, handle), 0);
 }
 
 /* Every pattern of free and used units, and every length that could fit. */
 static void every_scatter(void)
 {
-	struct buddy_block *fence[WORLD_UNITS];
+	struct buddy_kblock *fence[WORLD_UNITS];
 	u32 scattered = 0;
 
 	for (u32 pattern = 0; pattern < 1u << WORLD_UNITS; pattern++) {
 		u32 room = WORLD_UNITS - hweight32(pattern);
 
 		for (int i = 0; i < WORLD_UNITS; i++)
-			fence[i] = buddy_block_alloc(world_file, BUDDY_UNIT_PAGES, 0);
+			fence[i] = buddy_kblock_alloc(world_file, BUDDY_UNIT_PAGES, 0);
 		for (int i = 0; i < WORLD_UNITS; i++)
 			if (!(pattern >> i & 1))
-				buddy_block_put(fence[i]);
+				buddy_kblock_put(fence[i]);
 		for (u32 units = 1; units <= WORLD_UNITS; units++) {
 			u32 pages = units * BUDDY_UNIT_PAGES - units % 3;
-			struct buddy_block *block, *piece;
+			struct buddy_kblock *block, *piece;
 			u32 at = 0;
 
 			block = buddy_scatter_alloc(world_file, pages);
 			expect_eq(IS_ERR(block), units > room);
 			if (IS_ERR(block))
 				continue;
-			scattered += buddy_block_is_scattered(block);
+			scattered += buddy_kblock_is_scattered(block);
 			buddy_for_each_piece(piece, block)
 				at += piece->pages;
 			expect_eq(at, pages);
-			for (at = 0; buddy_block_is_scattered(block) && at < pages; at++) {
+			for (at = 0; buddy_kblock_is_scattered(block) && at < pages; at++) {
 				piece = buddy_scatter_piece(block, block->first + at);
 				if (block->first + at - piece->alias >= piece->pages)
 					expect(!"a page is in another piece");
 			}
 			expect_no_fault(pages + (WORLD_UNITS - room) * BUDDY_UNIT_PAGES);
-			buddy_block_put(block);
+			buddy_kblock_put(block);
 		}
 		for (int i = 0; i < WORLD_UNITS; i++)
 			if (pattern >> i & 1)
-				buddy_block_put(fence[i]);
+				buddy_kblock_put(fence[i]);
 		expect_no_fault(0);
 		cond_resched();
 	}
@@ -191,7 +191,7 @@ static void every_scatter(void)
 
 static void handles(void)
 {
-	struct buddy_block *block = buddy_block_alloc(world_file, 1, 0);
+	struct buddy_kblock *block = buddy_kblock_alloc(world_file, 1, 0);
 	u32 a = 0, b = 0;
 
 	expect_eq(buddy_handle_reserve(world_file, &a), 0);
@@ -202,7 +202,7 @@ static void handles(void)
 	buddy_handle_publish(world_file, a, block);
 	expect(buddy_handle_get(world_file, a) == block);
 	expect_eq(refcount_read(&block->refs), 2);
-	buddy_block_put(block);
+	buddy_kblock_put(block);
 	/* and is not issued again at once */
 	expect_eq(buddy_handle_free(world_file, a), 0);
 	expect_eq(buddy_handle_free(world_file, a), -ENOENT);
@@ -226,22 +226,22 @@ static void finding(void)
 {
 	struct buddy_file *other = buddy_file_create(world_region);
 	u32 handle = named_block(700);
-	struct buddy_block *block = buddy_handle_get(world_file, handle);
+	struct buddy_kblock *block = buddy_handle_get(world_file, handle);
 	u64 first = block->first;
 
 	for (u32 at = 0; at < 700; at += 100) {
-		expect(buddy_block_find(world_file, first + at, 700 - at) == block);
-		buddy_block_put(block);
-		expect(!buddy_block_find(world_file, first + at, 701 - at));
-		expect(!buddy_block_find(other, first + at, 1));
+		expect(buddy_kblock_find(world_file, first + at, 700 - at) == block);
+		buddy_kblock_put(block);
+		expect(!buddy_kblock_find(world_file, first + at, 701 - at));
+		expect(!buddy_kblock_find(other, first + at, 1));
 	}
-	expect(!buddy_block_find(world_file, first + 700, 1));
-	expect(!buddy_block_find(world_file, world_region->pages, 1));
-	expect(!buddy_block_find(world_file, U64_MAX, 1));
-	expect(!buddy_block_find(world_file, first, U64_MAX));
+	expect(!buddy_kblock_find(world_file, first + 700, 1));
+	expect(!buddy_kblock_find(world_file, world_region->pages, 1));
+	expect(!buddy_kblock_find(world_file, U64_MAX, 1));
+	expect(!buddy_kblock_find(world_file, first, U64_MAX));
 	expect_eq(buddy_handle_free(world_file, handle), 0);
-	expect(!buddy_block_find(world_file, first, 1));
-	buddy_block_put(block);
+	expect(!buddy_kblock_find(world_file, first, 1));
+	buddy_kblock_put(block);
 	buddy_file_destroy(other);
 }
 
@@ -257,7 +257,7 @@ static const struct tap_case block_cases[] = {
 TAP_KUNIT(block_cases);
 
 static struct kunit_suite block_suite = {
-	.name = "buddy_block",
+	.name = "buddy_kblock",
 	.suite_init = world_suite_init,
 	.suite_exit = world_suite_exit,
 	.init = world_init,

@@ -11,21 +11,21 @@
 #include "tap.h"
 #include "world.h"
 
-static struct buddy_block *block_of(u32 pages)
+static struct buddy_kblock *block_of(u32 pages)
 {
-	struct buddy_block *block = buddy_block_alloc(world_file, pages, 0);
+	struct buddy_kblock *block = buddy_kblock_alloc(world_file, pages, 0);
 
 	KUNIT_ASSERT_FALSE(tap_test, IS_ERR(block));
 	return block;
 }
 
-static struct page *page_of(const struct buddy_block *block, u32 i)
+static struct page *page_of(const struct buddy_kblock *block, u32 i)
 {
 	return buddy_region_page(block->region, block->first + i);
 }
 
 /* Writes to all of it, as a mapping that faulted might have. */
-static void dirty(struct buddy_block *block)
+static void dirty(struct buddy_kblock *block)
 {
 	block->touched = true;
 	if (block->tail)
@@ -69,10 +69,10 @@ static const u32 lengths[] = { 1, 16, 17, 511, 512, 700, 1024, 1537 };
 static void comes_back_zero(void)
 {
 	for (int i = 0; i < ARRAY_SIZE(lengths); i++) {
-		struct buddy_block *block = block_of(lengths[i]);
+		struct buddy_kblock *block = block_of(lengths[i]);
 
 		dirty(block);
-		buddy_block_put(block);
+		buddy_kblock_put(block);
 		expect(world_is_free());
 		expect(region_is_zero());
 	}
@@ -85,12 +85,12 @@ static void held_pages(void)
 		u32 at[] = { 0, lengths[i] / 2, lengths[i] - 1 };
 
 		for (int k = 0; k < ARRAY_SIZE(at); k++) {
-			struct buddy_block *block = block_of(lengths[i]);
+			struct buddy_kblock *block = block_of(lengths[i]);
 			struct page *page = page_of(block, at[k]);
 
 			dirty(block);
 			get_page(page);
-			buddy_block_put(block);
+			buddy_kblock_put(block);
 			expect(becomes(&world_region->quarantined, lengths[i]));
 			expect_eq(*(u8 *)page_address(page), 0xa5);
 			msleep(30);
@@ -106,34 +106,34 @@ static void held_pages(void)
 /* Nobody ever got a page: no test, so a reference does not matter. */
 static void untouched(void)
 {
-	struct buddy_block *block = block_of(600);
+	struct buddy_kblock *block = block_of(600);
 	struct page *page = page_of(block, 5);
 
 	get_page(page);
-	buddy_block_put(block);
+	buddy_kblock_put(block);
 	expect_eq(world_region->core.free, WORLD_UNITS);
 	put_page(page);
 }
 
 static void allocation_helps(void)
 {
-	struct buddy_block *block = block_of(world_region->pages);
+	struct buddy_kblock *block = block_of(world_region->pages);
 	struct page *page = page_of(block, 1000);
 
 	dirty(block);
 	get_page(page);
-	buddy_block_put(block);
+	buddy_kblock_put(block);
 	/* it is held: the allocation finds that out and does not wait for ever */
-	block = buddy_block_alloc(world_file, 512, 0);
+	block = buddy_kblock_alloc(world_file, 512, 0);
 	expect_eq(PTR_ERR(block), -ENOMEM);
 	expect_eq(state_pages(&world_region->quarantined), world_region->pages);
 	msleep(300);
 	put_page(page);
 	/* the next poll may be far away: the allocation looks itself */
-	block = buddy_block_alloc(world_file, 512, 0);
+	block = buddy_kblock_alloc(world_file, 512, 0);
 	expect(!IS_ERR(block));
 	if (!IS_ERR(block))
-		buddy_block_put(block);
+		buddy_kblock_put(block);
 	expect(world_is_free());
 	expect(region_is_zero());
 }
@@ -141,16 +141,16 @@ static void allocation_helps(void)
 /* A pin of one small block keeps its unit, and no other. */
 static void a_unit_at_a_time(void)
 {
-	struct buddy_block *a = block_of(10), *b = block_of(10), *c = block_of(512);
+	struct buddy_kblock *a = block_of(10), *b = block_of(10), *c = block_of(512);
 	struct page *page = page_of(a, 3);
 
 	dirty(a);
 	dirty(b);
 	dirty(c);
 	get_page(page);
-	buddy_block_put(c);
-	buddy_block_put(a);
-	buddy_block_put(b);
+	buddy_kblock_put(c);
+	buddy_kblock_put(a);
+	buddy_kblock_put(b);
 	expect(becomes(&world_region->returning, 0));
 	expect_eq(state_pages(&world_region->quarantined),
 		  world_region->folios ? 20 : 10);
@@ -163,12 +163,12 @@ static void a_unit_at_a_time(void)
 static void outlives_its_file(void)
 {
 	struct buddy_file *file = buddy_file_create(world_region);
-	struct buddy_block *block = buddy_block_alloc(file, 10, 0);
+	struct buddy_kblock *block = buddy_kblock_alloc(file, 10, 0);
 	struct page *page = page_of(block, 0);
 
 	dirty(block);
 	get_page(page);
-	buddy_block_put(block);
+	buddy_kblock_put(block);
 	buddy_file_destroy(file);
 	expect_eq(state_pages(&world_region->quarantined), 10);
 	put_page(page);
@@ -179,7 +179,7 @@ static void outlives_its_file(void)
 /* What TRIM gives back goes the same way. */
 static void trimmed(void)
 {
-	struct buddy_block *block;
+	struct buddy_kblock *block;
 	struct page *page;
 	u32 handle;
 
@@ -189,7 +189,7 @@ static void trimmed(void)
 	dirty(block);
 	page = page_of(block, 2 * 512 + 7);
 	get_page(page);
-	expect_eq(buddy_block_trim(world_file, handle, 700), 0);
+	expect_eq(buddy_kblock_trim(world_file, handle, 700), 0);
 	expect(becomes(&world_region->quarantined, 3 * 512 - 1024));
 	expect(becomes(&world_region->returning, 0));
 	expect_eq(*(u8 *)page_address(page_of(block, 699)), 0xa5);

@@ -14,6 +14,7 @@
 #include "buddy_core.h"
 #include "tap.h"
 #include "size_cases.h"
+#include "bits_replay.h"
 
 static struct buddy_core core;
 static _Alignas(16) char mem[1 << 20];
@@ -545,6 +546,25 @@ static void damage_of_the_tiling(void)
 	expect_damage("blocks and free nodes do not tile the tree");
 }
 
+/*
+ * The map of a unit: all states of few pages, and words and orders of many
+ */
+
+static struct twins twins;
+
+static void bits_small(void)
+{
+	bits_every_state(&twins, 41);
+}
+
+static void bits_large(void)
+{
+	twins.dice = 1;
+	for (u32 order = 0; order < BUDDY_BITS_ORDERS; order++)
+		bits_random(&twins, 1u << order, 1000);
+	bits_random(&twins, BUDDY_BITS_PAGES, 20000);
+}
+
 static const struct tap_case core_cases[] = {
 	{ "metadata size is a pure function with bounds", sizing },
 	{ "a new tree is all free", empty_tree },
@@ -567,6 +587,8 @@ static const struct tap_case core_cases[] = {
 	{ "fragmentation index of large trees", fragmentation_of_large_trees },
 	{ "summaries", summaries },
 	{ "sizes as text", sizes_as_text },
+	{ "map of a unit: every call in states of 8 pages", bits_small },
+	{ "map of a unit: random calls on 1 to 512 pages", bits_large },
 	{ "check() sees damaged slots", damage_of_slots },
 	{ "check() sees damaged nodes", damage_of_nodes },
 	{ "check() sees damaged counts and summaries", damage_of_counts },

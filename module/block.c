@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * block.c - blocks: where they lie. From a block without a place to one with pages, in
- * units of the region's tree, or in a unit that its file has cut up.
+ * units of the region's tree, or in a unit that is split for its file.
  *
  * What the pages of a block are known by, index.c has; who refers to it, file.c and
  * mappings; its end, reclaim.c.
@@ -11,17 +11,17 @@
 #include "buddy.h"
 
 /*
- * Takes whole units from the region's tree, and where the block has a tail one
- * more, which @unit then is.
+ * Takes whole units from the region's tree, and if the block has a tail one more, which
+ * is then split.
  */
-static long place_in_units(struct buddy_kblock *block, u32 align,
-			   struct buddy_unit *unit)
+static int place_in_units(struct buddy_kblock *block, u32 align)
 {
 	struct buddy_region *region = block->region;
 	u32 whole = buddy_kblock_units(block);
 	u32 units = whole + !!buddy_kblock_tail(block);
 	long first = buddy_core_alloc(&region->core, units,
 				      align / BUDDY_UNIT_PAGES);
+	int err = 0;
 
 	if (first < 0)
 		return first;
@@ -30,59 +30,36 @@ static long place_in_units(struct buddy_kblock *block, u32 align,
 		return 0;
 	/* The whole units come back as one, the other when it is empty. */
 	if (whole)
-		WARN_ON_ONCE(buddy_core_divide(&region->core, first, units, whole));
-	buddy_arena_adopt(block->owner, unit, first + whole, block);
+		err = buddy_core_divide(&region->core, first, units, whole);
+	WARN_ON_ONCE(err);
+	buddy_unit_split(block, first + whole);
 	return 0;
-}
-
-/*
- * One try. Return: 0; -ENOMEM; -EAGAIN where a unit has to be cut up: try again
- * with a @unit for that.
- */
-static long place_try(struct buddy_kblock *block, u32 align,
-		      struct buddy_unit **unit, struct buddy_help *help)
-{
-	struct buddy_region *region = block->region;
-	bool small = !buddy_kblock_units(block) && align < BUDDY_UNIT_PAGES;
-	long err = -ENOMEM;
-
-	spin_lock(&region->lock);
-	if (small)
-		err = buddy_arena_alloc(block->owner, block, align);
-	if (err && buddy_kblock_tail(block) && !*unit)
-		err = -EAGAIN;
-	else if (err)
-		err = place_in_units(block, align, *unit);
-	if (!err) {
-		if (block->tail == *unit)
-			*unit = NULL;
-		buddy_kblock_insert(block);
-	}
-	help->looks = region->looks;
-	spin_unlock(&region->lock);
-	return err;
 }
 
 /**
  * buddy_kblock_place() - find a place for a block, without help
  * @block: a new one
  * @align: 0 or a power of two, in pages
- * @help: its @looks is set where there is no place
+ * @help: its @looks is set if there is no place
  *
- * Return: 0; -ENOMEM; -EAGAIN where the kernel has no memory for it.
+ * Return: 0 or -ENOMEM.
  */
-long buddy_kblock_place(struct buddy_kblock *block, u32 align,
-			struct buddy_help *help)
+int buddy_kblock_place(struct buddy_kblock *block, u32 align,
+		       struct buddy_help *help)
 {
-	struct buddy_unit *unit = NULL;
-	long err = place_try(block, align, &unit, help);
+	struct buddy_region *region = block->region;
+	bool small = !buddy_kblock_units(block) && align < BUDDY_UNIT_PAGES;
+	int err = -ENOMEM;
 
-	if (err == -EAGAIN) {
-		unit = buddy_unit_create(block->region);
-		if (unit)
-			err = place_try(block, align, &unit, help);
-	}
-	buddy_unit_destroy(unit);
+	spin_lock(&region->lock);
+	if (small)
+		err = buddy_unit_alloc(block, align);
+	if (err)
+		err = place_in_units(block, align);
+	if (!err)
+		buddy_kblock_insert(block);
+	help->looks = region->looks;
+	spin_unlock(&region->lock);
 	return err;
 }
 
@@ -91,7 +68,7 @@ long buddy_kblock_place(struct buddy_kblock *block, u32 align,
  * @file: its owner
  * @pages: its length
  *
- * Return: the block, for kfree() or buddy_kblock_place(); or NULL.
+ * Return: the block, for buddy_kblock_destroy() or buddy_kblock_place(); or NULL.
  */
 struct buddy_kblock *buddy_kblock_new(struct buddy_file *file, u32 pages)
 {
@@ -101,10 +78,23 @@ struct buddy_kblock *buddy_kblock_new(struct buddy_file *file, u32 pages)
 		return NULL;
 	block->region = file->region;
 	block->pages = pages;
-	block->owner = file;
+	block->file = file;
+	buddy_file_get(file);
 	block->state = BUDDY_EXTENT_USED;
 	refcount_set(&block->refs, 1);
 	return block;
+}
+
+/**
+ * buddy_kblock_destroy() - undo buddy_kblock_new()
+ * @block: one without a place
+ *
+ * May sleep.
+ */
+void buddy_kblock_destroy(struct buddy_kblock *block)
+{
+	buddy_file_put(block->file);
+	kfree(block);
 }
 
 /**
@@ -124,17 +114,15 @@ struct buddy_kblock *buddy_kblock_alloc(struct buddy_file *file, u32 pages,
 	struct buddy_kblock *block = buddy_kblock_new(file, pages);
 	struct buddy_help help = { 0 };
 	int helped = 1;
-	long err = -ENOMEM;
 
 	if (!block)
 		return ERR_PTR(-ENOMEM);
 	while (helped > 0) {
-		err = buddy_kblock_place(block, align, &help);
-		if (!err)
+		if (!buddy_kblock_place(block, align, &help))
 			return block;
-		helped = err == -ENOMEM ? buddy_reclaim_help(region, &help) : 0;
+		helped = buddy_reclaim_help(region, &help);
 	}
-	kfree(block);
+	buddy_kblock_destroy(block);
 	if (helped < 0)
 		return ERR_PTR(helped);
 	spin_lock(&region->lock);

@@ -5,19 +5,19 @@
  *   region   one contiguous range of memory in units of 2 MiB, one tree over the
  *            units, one device node
  *   unit     where the kernel makes them: one folio of order 9, else 512 pages.
- *            Part of a large block; or cut up for one file's small blocks
- *   file     an open file of the node; owns handles, and units that are cut up
+ *            Part of a large block; or split for one file's small blocks
+ *   file     an open file of the node; owns handles and split units, and is there as
+ *            long as one of its blocks is
  *   block    (struct buddy_kblock: struct buddy_block is the library's) what ALLOC
- *            gives out: whole units, then a tail in a unit that is
- *            cut up; until its last reference (handle, mapping) is gone and it
- *            has come back
+ *            gives out: whole units, then a tail in a split unit; until its last
+ *            reference (handle, mapping) is dropped and its pages are reclaimed
  *
  * Lengths and offsets are in pages unless a name says units or bytes.
  *
  * Lock order, outermost first:
  *
  *   mmap_lock of a process (fault, mmap, vm_close)
- *     unit->faults (rwsem): faults into a unit that is cut up read, the
+ *     unit->faults (rwsem): faults into a split unit read, the
  *       reference test of a block in it writes
  *       i_mmap_rwsem of the file's inode (unmap_mapping_range)
  *     xa_lock of file->handles
@@ -45,6 +45,7 @@
 
 #include <linux/buddy.h>
 
+#include "core/buddy_bits.h"
 #include "core/buddy_core.h"
 
 /* Regions are made of, and aligned to, this many bytes: a huge page. */
@@ -72,14 +73,14 @@
  * @base_align: alignment of the first page, bytes
  * @folios: units are folios, and large blocks are mapped by huge pages
  * @core_mem: the tree's metadata
+ * @units: by number, split or not
  * @inode: address space of mappings of block fds whose block has no tail
  * @places: numbers of the places of scattered blocks
  *
  * @lock: protects all members below, and the members of its blocks, units and
  *        files that say so
  * @core: the tree; its granules are units
- * @units: by number: the unit where it is cut up, else NULL
- * @private: free pages in units that are cut up
+ * @private: free pages in split units
  * @blocks: all blocks that are not free, by offset
  * @nr_blocks: those in state BUDDY_EXTENT_USED
  * @allocs: blocks ever allocated
@@ -109,12 +110,12 @@ struct buddy_region {
 	unsigned long base_align;
 	bool folios;
 	void *core_mem;
+	struct buddy_unit *units;
 	struct inode *inode;
 	struct ida places;
 
 	spinlock_t lock;	/* protects all from here to poll_ms */
 	struct buddy_core core;
-	struct buddy_unit **units;
 	u32 private;
 	struct rb_root blocks;
 	u32 nr_blocks;
@@ -137,48 +138,40 @@ struct buddy_region {
 	struct delayed_work work;
 };
 
-/* Units by their largest free node: an order below BUDDY_UNIT_ORDER, or all. */
-#define BUDDY_ARENA_LISTS (21 - PAGE_SHIFT + 1)
-
 /**
- * struct buddy_unit - a unit that is cut up
- * @region: the region
+ * struct buddy_unit - a unit of the region, and how it is split
  * @number: of the unit in the region
  * @faults: faults into the unit read; the reference test writes. Protects
  *          @faulted
  * @faulted: something may refer to a page of the unit: there was a fault since
  *           the last reference test that succeeded
- *
- * @inode: of the file that cut it up: all mappings of its blocks are there
  * @maps: VMAs that have a part of it, or of a block that has; not fewer
  *
  * Under region->lock:
+ * @file: that it is split for; all mappings of its blocks are in its address space. NULL
+ *        if the unit is not split
  * @aliased: there was a piece of a scattered block in it, mapped elsewhere
- * @owner: the one file that gets blocks from it; NULL when that is closed
- * @arena: in owner->arena, while it has a free page
- * @owned: in owner->units
- * @core: what of it is free; its granules are pages
- * @core_mem: the metadata of @core
+ * @listed: pages of the largest free node when it was put into that list; 0: in none
+ * @free: in file->free_units[], while it has a free page
+ * @bits: which of its pages are free
  */
 struct buddy_unit {
-	struct buddy_region *region;
 	u32 number;
-	struct rw_semaphore faults;
+	u32 listed;
 	bool faulted;
-	struct inode *inode;
+	bool aliased;
+	struct rw_semaphore faults;
 	atomic_t maps;
 
-	bool aliased;
-	struct buddy_file *owner;
-	struct list_head arena;
-	struct list_head owned;
-	struct buddy_core core;
-	u64 core_mem[];
+	struct buddy_file *file;
+	struct list_head free;
+	struct buddy_bits bits;
 };
 
 /**
  * struct buddy_file - an open file of a region's node
- * @region: the region; outlives the file, which pins the module
+ * @refs: one of the open file, and one of each block that it allocated
+ * @region: the region; outlives the file
  * @opener: the process that opened it
  * @uid: its effective user at that time
  * @inode: address space of its mappings, and of block fds of its small blocks;
@@ -187,31 +180,35 @@ struct buddy_unit {
  * @handles: handle to block; its own lock protects it. An entry holds a
  *           reference to its block
  * @next_handle: where the search for a free handle starts
- * @arena: units with free pages, by the order of the largest free node; under
- *         region->lock
- * @units: all its units; under region->lock
- * @private: free pages in these; under region->lock
+ *
+ * Under region->lock:
+ * @closed: the open file is gone
+ * @free_units: split units with free pages, by the order of the largest free node
+ * @private: free pages in its units
  */
 struct buddy_file {
+	struct kref refs;
 	struct buddy_region *region;
 	struct pid *opener;
 	kuid_t uid;
 	struct inode *inode;
 	struct xarray handles;
 	u32 next_handle;
-	struct list_head arena[BUDDY_ARENA_LISTS];
-	struct list_head units;
+
+	bool closed;
+	struct list_head free_units[BUDDY_BITS_ORDERS];
 	u32 private;
 };
 
 /**
  * struct buddy_kblock - a range of the region that is not free, or a scattered block
  * @region: the region
+ * @file: the file that allocated it; a reference
  * @first: first page, from the start of the region; of a scattered block, of its
  *         place beyond the region, where it is mapped
  * @pages: length, exact: whole units, then the tail
- * @tail: the unit that is cut up and has what is more than whole units, or NULL; of
- *        a scattered block, that of its last piece
+ * @tail: the split unit that has what is more than whole units, or NULL; of a
+ *        scattered block, that of its last piece
  * @refs: one of the handle, of each VMA, of each block fd; at 0 the way back
  *        starts. Pieces have none: they go with the scattered block
  * @touched: there was a fault: pages may be in use and not zero
@@ -223,8 +220,6 @@ struct buddy_file {
  * @alias: of a piece: where it is mapped instead of @first, else 0
  *
  * Under region->lock:
- * @owner: the file that allocated it, while that has a handle of it (or maps it
- *         without one), and so is there
  * @named: there is a handle, so that mmap() may find the block. The handle's
  *         reference is there as long as this is set
  * @state: BUDDY_EXTENT_USED, _RETURNING or _QUARANTINED
@@ -237,6 +232,7 @@ struct buddy_file {
  */
 struct buddy_kblock {
 	struct buddy_region *region;
+	struct buddy_file *file;
 	u64 first;
 	u32 pages;
 	struct buddy_unit *tail;
@@ -248,7 +244,6 @@ struct buddy_kblock {
 	struct rb_node sibling;
 	u64 alias;
 
-	struct buddy_file *owner;
 	bool named;
 	u32 state;
 	struct rb_node node;
@@ -282,7 +277,7 @@ static inline struct buddy_kblock *buddy_piece_next(struct buddy_kblock *piece)
 	return node ? rb_entry(node, struct buddy_kblock, sibling) : NULL;
 }
 
-/* All units that are cut up and have pages of a block. */
+/* All split units that have pages of a block. */
 #define buddy_for_each_tail(piece, block)				\
 	for (piece = buddy_piece_last(block); piece && piece->tail;	\
 	     piece = buddy_piece_prev(piece))
@@ -305,6 +300,11 @@ static inline struct page *buddy_region_page(const struct buddy_region *region,
 					     u32 page)
 {
 	return pfn_to_page(region->base_pfn + page);
+}
+
+static inline void buddy_file_get(struct buddy_file *file)
+{
+	kref_get(&file->refs);
 }
 
 /* One more reference; for who has one, or sees under a lock that there is one. */
@@ -352,19 +352,14 @@ struct buddy_help {
 	u32 rounds;
 };
 
-/* arena.c */
-struct buddy_unit *buddy_unit_create(struct buddy_region *region);
-void buddy_unit_destroy(struct buddy_unit *unit);
-long buddy_arena_alloc(struct buddy_file *file, struct buddy_kblock *block,
-		       u32 align);
-void buddy_arena_adopt(struct buddy_file *file, struct buddy_unit *unit,
-		       u32 number, struct buddy_kblock *block);
-struct buddy_unit *buddy_arena_free(struct buddy_kblock *block);
-int buddy_arena_take(struct buddy_unit *unit, u32 at, u32 pages);
-struct buddy_unit *buddy_arena_dissolve(struct buddy_kblock *block);
-u32 buddy_arena_largest(struct buddy_file *file);
-void buddy_arena_init(struct buddy_file *file);
-void buddy_arena_abandon(struct buddy_file *file);
+/* unit.c */
+struct buddy_unit *buddy_unit_table(u32 units, int node);
+int buddy_unit_alloc(struct buddy_kblock *block, u32 align);
+void buddy_unit_split(struct buddy_kblock *block, u32 number);
+int buddy_unit_take(struct buddy_unit *unit, u32 at, u32 pages);
+void buddy_unit_free(struct buddy_kblock *block);
+void buddy_unit_dissolve(struct buddy_kblock *block);
+u32 buddy_unit_largest(struct buddy_file *file);
 
 /**
  * struct buddy_window - the largest contiguous range that was found
@@ -430,14 +425,16 @@ struct buddy_kblock *buddy_kblock_find(struct buddy_file *file, u64 first,
 
 /* block.c */
 struct buddy_kblock *buddy_kblock_new(struct buddy_file *file, u32 pages);
-long buddy_kblock_place(struct buddy_kblock *block, u32 align,
-			struct buddy_help *help);
+void buddy_kblock_destroy(struct buddy_kblock *block);
+int buddy_kblock_place(struct buddy_kblock *block, u32 align,
+		       struct buddy_help *help);
 struct buddy_kblock *buddy_kblock_alloc(struct buddy_file *file, u32 pages,
 					u32 align);
 
 /* file.c */
 struct buddy_file *buddy_file_create(struct buddy_region *region);
-void buddy_file_destroy(struct buddy_file *file);
+void buddy_file_close(struct buddy_file *file);
+void buddy_file_put(struct buddy_file *file);
 void buddy_kblock_put(struct buddy_kblock *block);
 int buddy_handle_reserve(struct buddy_file *file, u32 *handle);
 void buddy_handle_cancel(struct buddy_file *file, u32 handle);
@@ -450,7 +447,6 @@ int buddy_handle_free(struct buddy_file *file, u32 handle);
 struct buddy_kblock *buddy_scatter_alloc(struct buddy_file *file, u32 pages);
 struct buddy_kblock *buddy_scatter_piece(struct buddy_kblock *block, u64 page);
 void buddy_scatter_free(struct buddy_kblock *block);
-void buddy_scatter_disown(struct buddy_kblock *block);
 
 /* resize.c */
 int buddy_kblock_trim(struct buddy_file *file, u32 handle, u32 pages);

@@ -3,7 +3,8 @@
  * file.c - open files, their handles, and references to blocks.
  *
  * Owns struct buddy_file, and block->refs: one of the handle, of each VMA, of each
- * block fd. The last one that goes starts the way back (reclaim.c).
+ * block fd. The last one that is dropped starts the reclaim (reclaim.c). Each block has
+ * a reference to its file, so what is left of a closed file ends with its last block.
  *
  * A handle is a number that is private to its open file. It is reserved before there
  * is a block, and published with it when nothing can fail any more; from then on it
@@ -20,7 +21,7 @@
  * buddy_file_create() - a file of a region, without handles
  * @region: the region; outlives the file
  *
- * Return: the file, for buddy_file_destroy(); or a negative errno.
+ * Return: the file, for buddy_file_close(); or a negative errno.
  */
 struct buddy_file *buddy_file_create(struct buddy_region *region)
 {
@@ -39,8 +40,30 @@ struct buddy_file *buddy_file_create(struct buddy_region *region)
 	file->opener = get_pid(task_tgid(current));
 	file->uid = current_euid();
 	xa_init_flags(&file->handles, XA_FLAGS_ALLOC1 | XA_FLAGS_ACCOUNT);
-	buddy_arena_init(file);
+	kref_init(&file->refs);
+	for (u32 k = 0; k < ARRAY_SIZE(file->free_units); k++)
+		INIT_LIST_HEAD(&file->free_units[k]);
 	return file;
+}
+
+static void file_release(struct kref *refs)
+{
+	struct buddy_file *file = container_of(refs, struct buddy_file, refs);
+
+	put_pid(file->opener);
+	iput(file->inode);
+	kfree(file);
+}
+
+/**
+ * buddy_file_put() - drop a reference
+ * @file: the file
+ *
+ * May sleep.
+ */
+void buddy_file_put(struct buddy_file *file)
+{
+	kref_put(&file->refs, file_release);
 }
 
 /**
@@ -127,11 +150,7 @@ static void handle_drop(struct buddy_kblock *block)
 {
 	spin_lock(&block->region->lock);
 	block->named = false;
-	/* The file may be gone before a block fd is. */
-	block->owner = NULL;
 	spin_unlock(&block->region->lock);
-	if (buddy_kblock_is_scattered(block))
-		buddy_scatter_disown(block);
 	buddy_kblock_put(block);
 }
 
@@ -171,14 +190,16 @@ static void free_handles(struct buddy_file *file)
 }
 
 /**
- * buddy_file_destroy() - the end of a file: all its handles go
- * @file: the file; nobody else uses it, and no mapping of it is left
+ * buddy_file_close() - the open file is gone: all its handles end
+ * @file: the file; no one else uses it, and no mapping of it is left
+ *
+ * May sleep.
  */
-void buddy_file_destroy(struct buddy_file *file)
+void buddy_file_close(struct buddy_file *file)
 {
 	free_handles(file);
-	buddy_arena_abandon(file);
-	put_pid(file->opener);
-	iput(file->inode);
-	kfree(file);
+	spin_lock(&file->region->lock);
+	file->closed = true;
+	spin_unlock(&file->region->lock);
+	buddy_file_put(file);
 }

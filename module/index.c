@@ -84,7 +84,7 @@ struct buddy_kblock *buddy_kblock_find(struct buddy_file *file, u64 first,
 
 	spin_lock(&region->lock);
 	block = buddy_kblock_at(region, first);
-	if (block && block->owner == file && block->named &&
+	if (block && block->file == file && block->named &&
 	    pages <= block->pages - (first - block->first))
 		buddy_kblock_get(block);
 	else

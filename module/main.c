@@ -42,7 +42,7 @@ static int buddy_release(struct inode *inode, struct file *file)
 	/* The VFS looks at the mapping of the file once more. */
 	file->f_mapping = inode->i_mapping;
 	/* Mappings hold the file open: only handles are left. */
-	buddy_file_destroy(file->private_data);
+	buddy_file_close(file->private_data);
 	return 0;
 }
 

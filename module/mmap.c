@@ -15,7 +15,7 @@
  *   batched   all others: one fault inserts what the VMA has of the 2 MiB around
  *             it (VM_MIXEDMAP)
  *
- * A fault into a unit that is cut up holds unit->faults: the reference test of a
+ * A fault into a split unit holds unit->faults: the reference test of a
  * neighbour's block excludes it, and learns of it by unit->faulted.
  */
 #include <linux/pagemap.h>

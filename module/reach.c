@@ -51,7 +51,7 @@ static bool block_page_is_unreachable(struct buddy_kblock *block, u32 i)
  */
 static void unmap_aliases(struct buddy_unit *unit)
 {
-	struct buddy_region *region = unit->region;
+	struct buddy_region *region = unit->file->region;
 	u32 start = unit->number * BUDDY_UNIT_PAGES;
 
 	for (u32 at = 0, n; at < BUDDY_UNIT_PAGES; at += n) {
@@ -66,12 +66,12 @@ static void unmap_aliases(struct buddy_unit *unit)
 			if (block->alias)
 				alias = block->alias + (start + at - block->first);
 		} else {
-			buddy_core_find(&unit->core, at, &e);
+			buddy_bits_find(&unit->bits, at, &e);
 			n = e.offset + e.size - at;
 		}
 		spin_unlock(&region->lock);
 		if (alias)
-			unmap_mapping_range(unit->inode->i_mapping,
+			unmap_mapping_range(unit->file->inode->i_mapping,
 					    BUDDY_MMAP_BASE + buddy_bytes(alias),
 					    buddy_bytes(n), 1);
 	}
@@ -84,7 +84,7 @@ static void unmap_aliases(struct buddy_unit *unit)
  */
 static bool tail_folio_is_unreachable(struct buddy_unit *unit)
 {
-	struct buddy_region *region = unit->region;
+	struct buddy_region *region = unit->file->region;
 	u32 page = unit->number * BUDDY_UNIT_PAGES;
 	struct folio *folio = page_folio(buddy_region_page(region, page));
 
@@ -100,7 +100,7 @@ static bool tail_folio_is_unreachable(struct buddy_unit *unit)
 	/* Others wait while mappings are dropped: not for that many. */
 	if (atomic_read(&unit->maps) > MAX_MAPS)
 		return false;
-	unmap_mapping_range(unit->inode->i_mapping,
+	unmap_mapping_range(unit->file->inode->i_mapping,
 			    BUDDY_MMAP_BASE + buddy_bytes(page), BUDDY_UNIT, 1);
 	if (READ_ONCE(unit->aliased))
 		unmap_aliases(unit);

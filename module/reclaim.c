@@ -115,22 +115,22 @@ static void block_set_state(struct buddy_kblock *block, u32 state)
 static void block_return(struct buddy_kblock *block)
 {
 	struct buddy_region *region = block->region;
-	struct buddy_unit *emptied = NULL;
 	u32 units = buddy_kblock_units(block);
+	int err = 0;
 
 	spin_lock(&region->lock);
 	block_set_state(block, BUDDY_EXTENT_FREE);
 	rb_erase(&block->node, &region->blocks);
 	if (units)
-		WARN_ON_ONCE(buddy_core_free(&region->core, block->first /
-					     BUDDY_UNIT_PAGES, units));
+		err = buddy_core_free(&region->core, block->first / BUDDY_UNIT_PAGES,
+				      units);
+	WARN_ON_ONCE(err);
 	if (block->tail)
-		emptied = buddy_arena_free(block);
+		buddy_unit_free(block);
 	region->frees++;
 	finish_look(block);
 	spin_unlock(&region->lock);
-	buddy_unit_destroy(emptied);
-	kfree(block);
+	buddy_kblock_destroy(block);
 	wake_up_all(&region->progress);
 }
 
@@ -236,7 +236,6 @@ void buddy_reclaim_block(struct buddy_kblock *block)
 	bool small = block->pages <= INLINE_PAGES || !block->touched;
 
 	spin_lock(&region->lock);
-	block->owner = NULL;
 	block->born = ++region->births;
 	block_set_state(block, BUDDY_EXTENT_RETURNING);
 	region->nr_blocks--;

@@ -11,6 +11,7 @@
 #include <linux/mount.h>
 #include <linux/pseudo_fs.h>
 #include <linux/slab.h>
+#include <linux/vmalloc.h>
 
 #include "buddy.h"
 #include "compat.h"
@@ -21,7 +22,7 @@ static int make_tree(struct buddy_region *region)
 
 	region->core_mem = kvzalloc_node(buddy_core_bytes(units), GFP_KERNEL,
 					 region->node);
-	region->units = kvcalloc(units, sizeof(*region->units), GFP_KERNEL);
+	region->units = buddy_unit_table(units, region->node);
 	if (!region->core_mem || !region->units)
 		return -ENOMEM;
 	return buddy_core_init(&region->core, units, region->core_mem);
@@ -29,7 +30,7 @@ static int make_tree(struct buddy_region *region)
 
 static void free_tree(struct buddy_region *region)
 {
-	kvfree(region->units);
+	vfree(region->units);
 	kvfree(region->core_mem);
 }
 

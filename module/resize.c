@@ -7,85 +7,94 @@
  * nothing here runs beside a fault. Pages that the kernel or a device holds (an
  * I/O that is under way) do not matter: they stay the block's, or go the way back.
  *
- * All memory that may be needed is allocated before; under the locks nothing fails
- * half-way. Owns struct buddy_parts.
+ * All memory that a TRIM needs is allocated before; under the locks nothing fails
+ * half-way. Owns struct buddy_rests.
  */
 #include <linux/slab.h>
 
 #include "buddy.h"
 
 /**
- * struct buddy_parts - what a change of length may need, and what it leaves
- * @unit: a unit to be cut up; NULL once it is
- * @emptied: a unit that is cut up no more
- * @rest: blocks for what is given back, in the unit where the block ends now, and
- *        beyond it
- * @nr_rest: of these, in use
+ * struct buddy_rests - what a TRIM frees, as blocks without references
+ * @block: in the unit where the block ends now, and beyond it
+ * @nr: of these, in use
  */
-struct buddy_parts {
-	struct buddy_unit *unit;
-	struct buddy_unit *emptied;
-	struct buddy_kblock *rest[2];
-	int nr_rest;
+struct buddy_rests {
+	struct buddy_kblock *block[2];
+	int nr;
 };
 
-static int parts_alloc(struct buddy_parts *parts, struct buddy_region *region)
+static int rests_alloc(struct buddy_rests *rests, struct buddy_file *file)
 {
-	parts->unit = buddy_unit_create(region);
-	for (int i = 0; i < ARRAY_SIZE(parts->rest); i++)
-		parts->rest[i] = kzalloc(sizeof(*parts->rest[i]),
-					 GFP_KERNEL_ACCOUNT);
-	return parts->unit && parts->rest[0] && parts->rest[1] ? 0 : -ENOMEM;
+	int err = 0;
+
+	for (int i = 0; i < ARRAY_SIZE(rests->block); i++) {
+		rests->block[i] = buddy_kblock_new(file, 0);
+		if (!rests->block[i])
+			err = -ENOMEM;
+	}
+	return err;
 }
 
-/* Frees what was not needed; what was given back starts its way. */
-static void parts_end(struct buddy_parts *parts)
+/* Starts the reclaim of what was freed, and drops what was not needed. */
+static void rests_end(struct buddy_rests *rests)
 {
-	buddy_unit_destroy(parts->unit);
-	buddy_unit_destroy(parts->emptied);
-	for (int i = 0; i < ARRAY_SIZE(parts->rest); i++) {
-		if (i < parts->nr_rest)
-			buddy_reclaim_block(parts->rest[i]);
-		else
-			kfree(parts->rest[i]);
+	for (int i = 0; i < ARRAY_SIZE(rests->block); i++) {
+		if (i < rests->nr)
+			buddy_reclaim_block(rests->block[i]);
+		else if (rests->block[i])
+			buddy_kblock_destroy(rests->block[i]);
 	}
 }
 
-/* first .. end of the block's pages are a block of their own, with no owner. */
-static void add_rest(struct buddy_parts *parts, const struct buddy_kblock *block,
+/* first .. end of the block's pages are a block of their own. */
+static void add_rest(struct buddy_rests *rests, const struct buddy_kblock *block,
 		     u32 first, u32 end, struct buddy_unit *tail)
 {
-	struct buddy_kblock *rest = parts->rest[parts->nr_rest++];
+	struct buddy_kblock *rest = rests->block[rests->nr++];
 
-	rest->region = block->region;
 	rest->first = block->first + first;
 	rest->pages = end - first;
 	rest->tail = tail;
 	rest->touched = block->touched;
-	rest->state = BUDDY_EXTENT_USED;
 	buddy_kblock_insert(rest);
 }
 
-/* The unit in which the block now ends is cut up; the rest of it is given back. */
-static void trim_into_unit(struct buddy_kblock *block, struct buddy_parts *parts)
+/* Splits the unit in which the block now ends; the rest of it is freed. */
+static void trim_into_unit(struct buddy_kblock *block, struct buddy_rests *rests)
 {
-	struct buddy_unit *unit = parts->unit;
 	u32 units = buddy_kblock_units(block), tail = buddy_kblock_tail(block);
+	int err;
 
-	parts->unit = NULL;
-	unit->faulted = block->touched;
-	buddy_arena_adopt(block->owner, unit, block->first / BUDDY_UNIT_PAGES + units,
-			  block);
-	WARN_ON_ONCE(buddy_arena_take(unit, tail, BUDDY_UNIT_PAGES - tail));
-	add_rest(parts, block, block->pages, (units + 1) * BUDDY_UNIT_PAGES, unit);
+	buddy_unit_split(block, block->first / BUDDY_UNIT_PAGES + units);
+	block->tail->faulted = block->touched;
+	err = buddy_unit_take(block->tail, tail, BUDDY_UNIT_PAGES - tail);
+	WARN_ON_ONCE(err);
+	add_rest(rests, block, block->pages, (units + 1) * BUDDY_UNIT_PAGES, block->tail);
+}
+
+/* A block of the region's tree becomes two. */
+static void divide_units(struct buddy_kblock *block, u32 units, u32 first)
+{
+	int err = buddy_core_divide(&block->region->core,
+				    block->first / BUDDY_UNIT_PAGES, units, first);
+
+	WARN_ON_ONCE(err);
+}
+
+/* And two become one. */
+static void join_units(struct buddy_kblock *block, u32 first, u32 second)
+{
+	int err = buddy_core_join(&block->region->core,
+				  block->first / BUDDY_UNIT_PAGES, first, second);
+
+	WARN_ON_ONCE(err);
 }
 
 /* To fewer whole units, and perhaps a part of the next. */
 static void trim_units(struct buddy_kblock *block, u32 pages,
-		       struct buddy_parts *parts)
+		       struct buddy_rests *rests)
 {
-	struct buddy_core *core = &block->region->core;
-	u32 first = block->first / BUDDY_UNIT_PAGES;
 	u32 old_units = buddy_kblock_units(block), old_pages = block->pages;
 	struct buddy_unit *old_tail = block->tail;
 	u32 units, all;
@@ -95,43 +104,45 @@ static void trim_units(struct buddy_kblock *block, u32 pages,
 	units = buddy_kblock_units(block);
 	all = units + !!buddy_kblock_tail(block);
 	if (all < old_units)
-		WARN_ON_ONCE(buddy_core_divide(core, first, old_units, all));
+		divide_units(block, old_units, all);
 	if (units && units < all)
-		WARN_ON_ONCE(buddy_core_divide(core, first, all, units));
+		divide_units(block, all, units);
 	if (units < all)
-		trim_into_unit(block, parts);
+		trim_into_unit(block, rests);
 	if (all * BUDDY_UNIT_PAGES < old_pages)
-		add_rest(parts, block, all * BUDDY_UNIT_PAGES, old_pages, old_tail);
+		add_rest(rests, block, all * BUDDY_UNIT_PAGES, old_pages, old_tail);
 }
 
 /* To a shorter tail, or none. */
 static void trim_tail(struct buddy_kblock *block, u32 pages,
-		      struct buddy_parts *parts)
+		      struct buddy_rests *rests)
 {
 	struct buddy_unit *unit = block->tail;
 	u32 old_pages = block->pages, old_tail = buddy_kblock_tail(block);
 	u32 at = buddy_kblock_tail_start(block);
 	u32 tail = old_tail - (old_pages - pages);
+	int err = 0;
 
 	if (tail)
-		WARN_ON_ONCE(buddy_core_divide(&unit->core, at, old_tail, tail));
+		err = buddy_bits_divide(&unit->bits, at, old_tail, tail);
 	else
 		block->tail = NULL;
+	WARN_ON_ONCE(err);
 	block->pages = pages;
-	add_rest(parts, block, pages, old_pages, unit);
+	add_rest(rests, block, pages, old_pages, unit);
 }
 
 static int trim_locked(struct buddy_kblock *block, u32 pages,
-		       struct buddy_parts *parts)
+		       struct buddy_rests *rests)
 {
 	if (pages > block->pages)
 		return -EINVAL;
 	if (pages == block->pages)
 		return 0;
 	if (pages >= buddy_kblock_units(block) * BUDDY_UNIT_PAGES)
-		trim_tail(block, pages, parts);
+		trim_tail(block, pages, rests);
 	else
-		trim_units(block, pages, parts);
+		trim_units(block, pages, rests);
 	return 0;
 }
 
@@ -141,47 +152,46 @@ static int grow_tail(struct buddy_kblock *block, u32 pages)
 	struct buddy_unit *unit = block->tail;
 	u32 tail = buddy_kblock_tail(block), more = pages - block->pages;
 	u32 at = buddy_kblock_tail_start(block);
+	int err;
 
-	if (buddy_arena_take(unit, at + tail, more))
+	if (buddy_unit_take(unit, at + tail, more))
 		return -ENOMEM;
-	WARN_ON_ONCE(buddy_core_join(&unit->core, at, tail, more));
+	err = buddy_bits_join(&unit->bits, at, tail, more);
+	WARN_ON_ONCE(err);
 	block->pages = pages;
 	return 0;
 }
 
 /* To more whole units, and perhaps a part of the next; the first is whole now. */
-static int grow_units(struct buddy_kblock *block, u32 pages,
-		      struct buddy_parts *parts)
+static int grow_units(struct buddy_kblock *block, u32 pages)
 {
-	struct buddy_core *core = &block->region->core;
 	u32 first = block->first / BUDDY_UNIT_PAGES;
 	u32 units = buddy_kblock_units(block), tail = buddy_kblock_tail(block);
 	u32 old_all = units + !!tail, all = DIV_ROUND_UP(pages, BUDDY_UNIT_PAGES);
 
 	/* Others are in the unit with the tail? */
-	if (tail && block->tail->core.free < BUDDY_UNIT_PAGES - tail)
+	if (tail && block->tail->bits.free < BUDDY_UNIT_PAGES - tail)
 		return -ENOMEM;
 	if (all > old_all &&
-	    buddy_core_take(core, first + old_all, all - old_all))
+	    buddy_core_take(&block->region->core, first + old_all, all - old_all))
 		return -ENOMEM;
 	if (tail)
-		parts->emptied = buddy_arena_dissolve(block);
+		buddy_unit_dissolve(block);
 	if (tail && units)
-		WARN_ON_ONCE(buddy_core_join(core, first, units, 1));
+		join_units(block, units, 1);
 	if (all > old_all)
-		WARN_ON_ONCE(buddy_core_join(core, first, old_all, all - old_all));
+		join_units(block, old_all, all - old_all);
 	block->pages = pages;
 	units = buddy_kblock_units(block);
 	if (units == all)
 		return 0;
-	WARN_ON_ONCE(buddy_core_divide(core, first, all, units));
-	buddy_arena_adopt(block->owner, parts->unit, first + units, block);
-	parts->unit = NULL;
+	divide_units(block, all, units);
+	buddy_unit_split(block, first + units);
 	return 0;
 }
 
 static int grow_locked(struct buddy_kblock *block, u32 pages,
-		       struct buddy_parts *parts)
+		       struct buddy_rests *unused)
 {
 	u32 at = block->first % BUDDY_UNIT_PAGES;
 
@@ -195,7 +205,7 @@ static int grow_locked(struct buddy_kblock *block, u32 pages,
 	    at + pages % BUDDY_UNIT_PAGES <= BUDDY_UNIT_PAGES)
 		return grow_tail(block, pages);
 	/* A small block inside a unit cannot leave it. */
-	return at ? -EFBIG : grow_units(block, pages, parts);
+	return at ? -EFBIG : grow_units(block, pages);
 }
 
 /*
@@ -204,8 +214,8 @@ static int grow_locked(struct buddy_kblock *block, u32 pages,
  */
 static int change_block(struct buddy_file *file, u32 handle, u32 pages,
 			int (*change)(struct buddy_kblock *block, u32 pages,
-				      struct buddy_parts *parts),
-			struct buddy_parts *parts, struct buddy_help *help)
+				      struct buddy_rests *rests),
+			struct buddy_rests *rests, struct buddy_help *help)
 {
 	struct buddy_region *region = file->region;
 	struct buddy_kblock *block;
@@ -219,7 +229,7 @@ static int change_block(struct buddy_file *file, u32 handle, u32 pages,
 	else if (block && refcount_read(&block->refs) > 1)
 		err = -EBUSY;
 	else if (block)
-		err = change(block, pages, parts);
+		err = change(block, pages, rests);
 	help->looks = region->looks;
 	spin_unlock(&region->lock);
 	xa_unlock(&file->handles);
@@ -237,13 +247,13 @@ static int change_block(struct buddy_file *file, u32 handle, u32 pages,
  */
 int buddy_kblock_trim(struct buddy_file *file, u32 handle, u32 pages)
 {
-	struct buddy_parts parts = { 0 };
-	struct buddy_help help = { 0 };
-	int err = parts_alloc(&parts, file->region);
+	struct buddy_rests rests = { 0 };
+	struct buddy_help unused = { 0 };
+	int err = rests_alloc(&rests, file);
 
 	if (!err)
-		err = change_block(file, handle, pages, trim_locked, &parts, &help);
-	parts_end(&parts);
+		err = change_block(file, handle, pages, trim_locked, &rests, &unused);
+	rests_end(&rests);
 	return err;
 }
 
@@ -263,24 +273,13 @@ int buddy_kblock_trim(struct buddy_file *file, u32 handle, u32 pages)
  */
 int buddy_kblock_grow(struct buddy_file *file, u32 handle, u32 pages)
 {
-	struct buddy_region *region = file->region;
-	struct buddy_parts parts = { 0 };
 	struct buddy_help help = { 0 };
-	int helped, err = parts_alloc(&parts, region);
+	int helped = 1, err = -ENOMEM;
 
-	if (err)
-		goto end;
-	for (;;) {
-		err = change_block(file, handle, pages, grow_locked, &parts, &help);
-		if (err != -ENOMEM)
-			break;
-		helped = buddy_reclaim_help(region, &help);
-		if (helped < 0)
-			err = helped;
-		if (helped <= 0)
-			break;
+	while (err == -ENOMEM && helped > 0) {
+		err = change_block(file, handle, pages, grow_locked, NULL, &help);
+		if (err == -ENOMEM)
+			helped = buddy_reclaim_help(file->region, &help);
 	}
-end:
-	parts_end(&parts);
-	return err;
+	return helped < 0 ? helped : err;
 }

@@ -76,7 +76,7 @@ static bool has_room(const struct buddy_kblock *block, struct buddy_help *help)
 
 	spin_lock(&region->lock);
 	room = region->core.free >= units + !!rest ||
-	       (region->core.free == units && block->owner->private >= rest);
+	       (region->core.free == units && block->file->private >= rest);
 	help->looks = region->looks;
 	spin_unlock(&region->lock);
 	return room;
@@ -102,7 +102,7 @@ static u32 next_pages(const struct buddy_kblock *block, u32 rest, u32 *align)
 		if (buddy_kblock_units(block))
 			*align = BUDDY_UNIT_PAGES;
 	} else {
-		pages = min(buddy_arena_largest(block->owner), rest);
+		pages = min(buddy_unit_largest(block->file), rest);
 	}
 	spin_unlock(&region->lock);
 	return pages;
@@ -114,9 +114,9 @@ static u32 next_pages(const struct buddy_kblock *block, u32 rest, u32 *align)
  */
 static struct buddy_kblock *piece_alloc(struct buddy_kblock *block, u32 done)
 {
-	struct buddy_kblock *piece = buddy_kblock_new(block->owner, 0);
+	struct buddy_kblock *piece = buddy_kblock_new(block->file, 0);
 	struct buddy_help unused = { 0 };
-	long err = -ENOMEM;
+	int err = -ENOMEM;
 	u32 align;
 
 	if (!piece)
@@ -137,10 +137,7 @@ static struct buddy_kblock *piece_alloc(struct buddy_kblock *block, u32 done)
 		rb_add(&piece->sibling, &block->pieces, is_before);
 		return piece;
 	}
-	/* There was room: it is the kernel that has no memory, to cut up a unit. */
-	if (err == -EAGAIN && piece->pages)
-		err = -ENOMEM;
-	kfree(piece);
+	buddy_kblock_destroy(piece);
 	return ERR_PTR(err);
 }
 
@@ -206,7 +203,7 @@ static void end_scattered(struct buddy_kblock *block)
 {
 	release(block);
 	ida_free(&block->region->places, number_of(block));
-	kfree(block);
+	buddy_kblock_destroy(block);
 }
 
 /* @block, for which there is no one range, in pieces. */
@@ -217,7 +214,7 @@ static struct buddy_kblock *alloc_scattered(struct buddy_kblock *block)
 					  GFP_KERNEL);
 
 	if (number < 0) {
-		kfree(block);
+		buddy_kblock_destroy(block);
 		return ERR_PTR(-ENOMEM);
 	}
 	block->first = place_of(region, number);
@@ -249,7 +246,7 @@ struct buddy_kblock *buddy_scatter_alloc(struct buddy_file *file, u32 pages)
 {
 	struct buddy_kblock *block = buddy_kblock_new(file, pages);
 	struct buddy_help unused = { 0 };
-	long err;
+	int err;
 
 	if (!block)
 		return ERR_PTR(-ENOMEM);
@@ -269,22 +266,4 @@ void buddy_scatter_free(struct buddy_kblock *block)
 	rb_erase(&block->node, &region->blocks);
 	spin_unlock(&region->lock);
 	end_scattered(block);
-}
-
-/**
- * buddy_scatter_disown() - the file has no handle of the block any more
- * @block: a scattered block
- *
- * The file may be gone before the block is.
- */
-void buddy_scatter_disown(struct buddy_kblock *block)
-{
-	struct buddy_kblock *piece;
-
-	buddy_for_each_piece(piece, block) {
-		spin_lock(&block->region->lock);
-		piece->owner = NULL;
-		spin_unlock(&block->region->lock);
-		cond_resched();
-	}
 }

@@ -3,8 +3,8 @@
  * share.c - block fds: a file for one block, to be passed to others.
  *
  * The file's private_data is the block, of which it holds a reference. Where the
- * block has a tail, its mappings are in the address space of the unit that has the
- * tail, where the way back of a neighbour looks for them; else in the region's.
+ * block has a tail, its mappings are in the address space of the file that allocated it,
+ * where the reclaim of a neighbor unmaps them; else in the region's.
  * Nothing else of the region can be reached through it.
  */
 #include <linux/anon_inodes.h>
@@ -13,7 +13,7 @@
 
 static int block_release(struct inode *inode, struct file *file)
 {
-	/* The tail's unit and its inode may go with the block. */
+	/* The file that has the inode may end with the block. */
 	file->f_mapping = inode->i_mapping;
 	buddy_kblock_put(file->private_data);
 	return 0;
@@ -41,7 +41,7 @@ struct file *buddy_share_file(struct buddy_kblock *block, bool writable)
 	struct file *file = anon_inode_getfile("[buddy]", &block_fops, block,
 					       writable ? O_RDWR : O_RDONLY);
 
-	struct inode *inode = block->tail ? block->tail->inode :
+	struct inode *inode = block->tail ? block->file->inode :
 					    block->region->inode;
 
 	if (!IS_ERR(file))

@@ -28,7 +28,7 @@ void buddy_stats_shortage(struct buddy_file *file, struct buddy_alloc *alloc)
 	largest = buddy_core_largest(&region->core) * BUDDY_UNIT_PAGES;
 	alloc->out_free = buddy_bytes((u64)region->core.free * BUDDY_UNIT_PAGES +
 				      file->private);
-	alloc->out_largest = buddy_bytes(largest ?: buddy_arena_largest(file));
+	alloc->out_largest = buddy_bytes(largest ?: buddy_unit_largest(file));
 	alloc->out_returning = buddy_bytes(region->returning) +
 			       buddy_bytes(region->quarantined);
 	spin_unlock(&region->lock);
@@ -89,7 +89,7 @@ static pid_t file_pid(const struct buddy_file *file, bool all)
 {
 	pid_t pid = 0;
 
-	if (!file || !(all || uid_eq(file->uid, current_euid())))
+	if (!file || file->closed || !(all || uid_eq(file->uid, current_euid())))
 		return 0;
 	rcu_read_lock();
 	if (pid_task(file->opener, PIDTYPE_TGID))
@@ -111,17 +111,18 @@ static void extent_at(struct buddy_region *region, u32 page, bool all,
 
 	spin_lock(&region->lock);
 	block = buddy_kblock_at(region, page);
-	unit = region->units[number];
+	unit = &region->units[number];
 	if (block) {
 		e.offset = block->first;
 		e.size = block->pages;
 		state = block->state;
-		owner = block->owner;
-	} else if (unit) {
-		buddy_core_find(&unit->core, page % BUDDY_UNIT_PAGES, &e);
+		if (state == BUDDY_EXTENT_USED)
+			owner = block->file;
+	} else if (unit->file) {
+		buddy_bits_find(&unit->bits, page % BUDDY_UNIT_PAGES, &e);
 		e.offset += number * BUDDY_UNIT_PAGES;
 		state = BUDDY_EXTENT_PRIVATE;
-		owner = unit->owner;
+		owner = unit->file;
 	} else {
 		buddy_core_find(&region->core, number, &e);
 		e.offset *= BUDDY_UNIT_PAGES;

@@ -242,7 +242,7 @@ static void finding(void)
 	expect_eq(buddy_handle_free(world_file, handle), 0);
 	expect(!buddy_kblock_find(world_file, first, 1));
 	buddy_kblock_put(block);
-	buddy_file_destroy(other);
+	buddy_file_close(other);
 }
 
 static const struct tap_case block_cases[] = {

@@ -169,7 +169,7 @@ static void outlives_its_file(void)
 	dirty(block);
 	get_page(page);
 	buddy_kblock_put(block);
-	buddy_file_destroy(file);
+	buddy_file_close(file);
 	expect_eq(state_pages(&world_region->quarantined), 10);
 	put_page(page);
 	expect(becomes(&world_region->quarantined, 0));

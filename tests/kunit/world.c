@@ -43,9 +43,26 @@ int world_init(struct kunit *test)
 
 void world_exit(struct kunit *test)
 {
-	buddy_file_destroy(world_file);
+	buddy_file_close(world_file);
 	KUNIT_EXPECT_TRUE(test, world_is_free());
 	buddy_region_destroy(world_region);
+}
+
+/* A map with the same ranges, taken one by one, is the same map. */
+static bool bits_are_sound(const struct buddy_bits *bits)
+{
+	struct buddy_core_span span;
+	struct buddy_bits again;
+
+	buddy_bits_init(&again, BUDDY_UNIT_PAGES);
+	for (u32 at = 0; at < BUDDY_UNIT_PAGES; at = span.offset + span.size) {
+		buddy_bits_find(bits, at, &span);
+		if (span.offset != at)
+			return false;
+		if (span.used && buddy_bits_take(&again, at, span.size))
+			return false;
+	}
+	return !memcmp(&again, bits, sizeof(again));
 }
 
 static const char *fault_of_units(struct buddy_region *region)
@@ -53,17 +70,20 @@ static const char *fault_of_units(struct buddy_region *region)
 	u32 private = 0;
 
 	for (u32 i = 0; i < region->pages / BUDDY_UNIT_PAGES; i++) {
-		struct buddy_unit *unit = region->units[i];
-		const char *why;
+		struct buddy_unit *unit = &region->units[i];
 
-		if (!unit)
+		if (unit->number != i)
+			return "a unit has another number";
+		if (!unit->file) {
+			if (!list_empty(&unit->free))
+				return "a unit that is not split is in a list";
 			continue;
-		why = buddy_core_check(&unit->core);
-		if (why)
-			return why;
-		if (unit->number != i || unit->core.free == BUDDY_UNIT_PAGES)
-			return "a unit is cut up and should not be";
-		private += unit->core.free;
+		}
+		if (!bits_are_sound(&unit->bits))
+			return "the map of a unit is not that of its ranges";
+		if (unit->bits.free == BUDDY_UNIT_PAGES)
+			return "a unit without blocks is split";
+		private += unit->bits.free;
 	}
 	return private == region->private ? NULL : "private is wrong";
 }

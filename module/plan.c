@@ -60,7 +60,7 @@ static u64 less_than(u64 largest)
 
 /*
  * Writes a plan as parameters. Sizes that differ in @bytes are written in MiB, others
- * as they were asked for. Return: @line.
+ * as they were asked for (a plan whose sizes all differ needs no texts). Return: @line.
  */
 static const char *plan_text(const struct buddy_plan *plan, const u64 *bytes, char *line)
 {
@@ -82,22 +82,21 @@ static const char *plan_text(const struct buddy_plan *plan, const u64 *bytes, ch
 	return line;
 }
 
+/* Proposes as many sizes as nodes: the last size again, or -1 for any node. */
 static int count_check(const struct buddy_plan *plan)
 {
-	char line[LINE];
-	int n;
+	char *sizes[BUDDY_MAX_REGIONS], line[LINE];
+	struct buddy_plan whole = {
+		.sizes = sizes, .nr_sizes = max(plan->nr_sizes, plan->nr_nodes),
+		.nodes = plan->nodes, .nr_nodes = plan->nr_nodes,
+	};
 
 	if (!plan->nr_nodes || plan->nr_nodes == plan->nr_sizes)
 		return 0;
-	n = scnprintf(line, LINE, "size=");
-	for (int i = 0; i < max(plan->nr_sizes, plan->nr_nodes); i++)
-		n += scnprintf(line + n, LINE - n, "%s%s", i ? "," : "",
-			       plan->sizes[min(i, plan->nr_sizes - 1)]);
-	for (int i = 0; i < max(plan->nr_sizes, plan->nr_nodes); i++)
-		n += scnprintf(line + n, LINE - n, "%s%d", i ? "," : " node=",
-			       buddy_plan_node(plan, i));
+	for (int i = 0; i < whole.nr_sizes; i++)
+		sizes[i] = plan->sizes[min(i, plan->nr_sizes - 1)];
 	pr_notice("size= has %d and node= %d values: give as many, such as %s\n",
-		  plan->nr_sizes, plan->nr_nodes, line);
+		  plan->nr_sizes, plan->nr_nodes, plan_text(&whole, whole.bytes, line));
 	return -EINVAL;
 }
 
@@ -273,7 +272,8 @@ void buddy_plan_share(u64 units, const u64 *has, int count, u64 *share)
 static const char *split_text(u64 bytes, int pieces, char *line)
 {
 	u64 most = 0, has[BUDDY_MAX_REGIONS], share[BUDDY_MAX_REGIONS];
-	int nodes[BUDDY_MAX_REGIONS], found = 0, n, nid;
+	int nodes[BUDDY_MAX_REGIONS], found = 0, nid;
+	struct buddy_plan split = { .nr_sizes = pieces, .nodes = nodes, .nr_nodes = pieces };
 
 	for_each_node_state(nid, N_MEMORY) {
 		u64 units = good_of(buddy_window_available(nid)) / BUDDY_UNIT;
@@ -287,29 +287,24 @@ static const char *split_text(u64 bytes, int pieces, char *line)
 	if (found < pieces || most < bytes / BUDDY_UNIT)
 		return NULL;
 	buddy_plan_share(bytes / BUDDY_UNIT, has, pieces, share);
-	n = scnprintf(line, LINE, "size=");
 	for (int i = 0; i < pieces; i++) {
-		if (!share[i] || in_one_piece(nodes[i], share[i] * BUDDY_UNIT) <
-				 share[i] * BUDDY_UNIT)
+		share[i] *= BUDDY_UNIT;
+		if (!share[i] || in_one_piece(nodes[i], share[i]) < share[i])
 			return NULL;
-		n += scnprintf(line + n, LINE - n, "%s%lluM", i ? "," : "",
-			       share[i] * BUDDY_UNIT >> 20);
 	}
-	for (int i = 0; i < pieces; i++)
-		n += scnprintf(line + n, LINE - n, "%s%d", i ? "," : " node=", nodes[i]);
-	return line;
+	return plan_text(&split, share, line);
 }
 
 /* Return: -ENOMEM, having said what @where has, and what would work. */
 static int refuse(const struct buddy_plan *plan, const char *where, u64 available)
 {
+	bool splits = plan->nr_sizes == 1 && !plan->nr_nodes;
 	char asked[LINE], line[LINE];
 	u64 bytes[BUDDY_MAX_REGIONS];
 	const char *works = NULL;
 
-	for (int pieces = 2; pieces <= BUDDY_MAX_REGIONS; pieces++)
-		if (!works && plan->nr_sizes == 1 && !plan->nr_nodes)
-			works = split_text(plan->bytes[0], pieces, line);
+	for (int pieces = 2; splits && !works && pieces <= BUDDY_MAX_REGIONS; pieces++)
+		works = split_text(plan->bytes[0], pieces, line);
 	if (!works && plan_fit(plan, bytes))
 		works = plan_text(plan, bytes, line);
 	pr_notice("%s: %s has %llu MiB available, of which regions may take %llu MiB (%d %%): %s%s, or add force=1\n",

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * compat.h - all knowledge of kernel versions. Each shim has the name and the
- * form of the newest kernel's interface; the rest of the module uses that.
+ * form of the newest kernel's interface; the rest of the module uses that. What is
+ * for a checker of one kernel is here, too.
  */
 #ifndef BUDDY_COMPAT_H
 #define BUDDY_COMPAT_H
 
+#include <linux/cleanup.h>
 #include <linux/gfp.h>
 #include <linux/mm.h>
 #include <linux/page_ref.h>
@@ -72,6 +74,19 @@ static inline void vm_flags_mod(struct vm_area_struct *vma, vm_flags_t set,
 #if LINUX_VERSION_CODE < KERNEL_VERSION(6, 13, 0)
 #undef MODULE_IMPORT_NS
 #define MODULE_IMPORT_NS(name)	MODULE_INFO(import_ns, name)
+#endif
+
+/*
+ * All kernels have guard() and scoped_guard() (6.1 since 6.1.80). sparse ignores the
+ * attribute that gives the lock back, and says of each function with a guard that it
+ * keeps the lock. A guard cannot be unbalanced: sparse is shown none.
+ */
+#ifdef __CHECKER__
+#undef guard
+#undef scoped_guard
+#define buddy_unchecked(...)		do { } while (0)
+#define guard(name)			buddy_unchecked
+#define scoped_guard(name, ...)		if (true)
 #endif
 
 #endif /* BUDDY_COMPAT_H */

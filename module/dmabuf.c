@@ -132,9 +132,8 @@ static void buddy_dmabuf_unmap(struct dma_buf_attachment *attachment,
 	struct buddy_export *export = attachment->dmabuf->priv;
 	struct buddy_table *table = container_of(sgt, struct buddy_table, sgt);
 
-	mutex_lock(&export->lock);
-	list_del(&table->entry);
-	mutex_unlock(&export->lock);
+	scoped_guard(mutex, &export->lock)
+		list_del(&table->entry);
 	dma_unmap_sgtable(table->device, sgt, direction, 0);
 	sg_free_table(sgt);
 	kfree(table);
@@ -147,14 +146,13 @@ static int buddy_dmabuf_begin(struct dma_buf *dmabuf,
 	struct buddy_export *export = dmabuf->priv;
 	struct buddy_table *table;
 
-	mutex_lock(&export->lock);
+	guard(mutex)(&export->lock);
 	list_for_each_entry(table, &export->mapped, entry) {
 		/* A device that only reads has nothing new, but may have old copies. */
 		if (table->direction != DMA_TO_DEVICE)
 			dma_sync_sgtable_for_cpu(table->device, &table->sgt,
 						 table->direction);
 	}
-	mutex_unlock(&export->lock);
 	return 0;
 }
 
@@ -164,11 +162,10 @@ static int buddy_dmabuf_end(struct dma_buf *dmabuf,
 	struct buddy_export *export = dmabuf->priv;
 	struct buddy_table *table;
 
-	mutex_lock(&export->lock);
+	guard(mutex)(&export->lock);
 	list_for_each_entry(table, &export->mapped, entry)
 		dma_sync_sgtable_for_device(table->device, &table->sgt,
 					    table->direction);
-	mutex_unlock(&export->lock);
 	return 0;
 }
 

@@ -11,6 +11,7 @@
 #include <linux/user_namespace.h>
 
 #include "buddy.h"
+#include "compat.h"
 
 #define BATCH	16	/* extents looked up before they are copied out */
 
@@ -24,14 +25,13 @@ void buddy_stats_shortage(struct buddy_file *file, struct buddy_alloc *alloc)
 	struct buddy_region *region = file->region;
 	u32 largest;
 
-	spin_lock(&region->lock);
+	guard(spinlock)(&region->lock);
 	largest = buddy_core_largest(&region->core) * BUDDY_UNIT_PAGES;
 	alloc->out_free = buddy_bytes((u64)region->core.free * BUDDY_UNIT_PAGES +
 				      file->private);
 	alloc->out_largest = buddy_bytes(largest ?: buddy_unit_largest(file));
 	alloc->out_returning = buddy_bytes(region->returning) +
 			       buddy_bytes(region->quarantined);
-	spin_unlock(&region->lock);
 }
 
 static u64 unit_bytes(u64 units)
@@ -55,7 +55,7 @@ int buddy_stats(struct buddy_region *region, struct buddy_stats *s)
 		return -EINVAL;
 	memset(s, 0, sizeof(*s));
 
-	spin_lock(&region->lock);
+	guard(spinlock)(&region->lock);
 	used = (core->granules - core->free) * BUDDY_UNIT_PAGES - region->private -
 	       region->returning - region->quarantined - region->retired;
 	s->out_region = buddy_bytes(region->pages);
@@ -76,7 +76,6 @@ int buddy_stats(struct buddy_region *region, struct buddy_stats *s)
 	for (u32 order = BUDDY_UNIT_ORDER; order < s->out_orders; order++)
 		s->out_free_blocks[order] =
 			buddy_core_count(core, order - BUDDY_UNIT_ORDER);
-	spin_unlock(&region->lock);
 	return 0;
 }
 
@@ -87,15 +86,10 @@ int buddy_stats(struct buddy_region *region, struct buddy_stats *s)
  */
 static pid_t file_pid(const struct buddy_file *file, bool all)
 {
-	pid_t pid = 0;
-
 	if (!file || file->closed || !(all || uid_eq(file->uid, current_euid())))
 		return 0;
-	rcu_read_lock();
-	if (pid_task(file->opener, PIDTYPE_TGID))
-		pid = pid_vnr(file->opener);
-	rcu_read_unlock();
-	return pid;
+	guard(rcu)();
+	return pid_task(file->opener, PIDTYPE_TGID) ? pid_vnr(file->opener) : 0;
 }
 
 /* The extent that holds @page; with pids of all users, if @all. */
@@ -109,7 +103,7 @@ static void extent_at(struct buddy_region *region, u32 page, bool all,
 	struct buddy_core_span e;
 	u32 state;
 
-	spin_lock(&region->lock);
+	guard(spinlock)(&region->lock);
 	block = buddy_kblock_at(region, page);
 	unit = &region->units[number];
 	if (block) {
@@ -135,7 +129,6 @@ static void extent_at(struct buddy_region *region, u32 page, bool all,
 		.state = state,
 		.pid = file_pid(owner, all),
 	};
-	spin_unlock(&region->lock);
 }
 
 /* What has merged with an extent before it meanwhile begins where that one ended. */

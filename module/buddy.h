@@ -31,6 +31,8 @@
 #ifndef BUDDY_H
 #define BUDDY_H
 
+#include <kunit/test-bug.h>
+#include <linux/bug.h>
 #include <linux/fs.h>
 #include <linux/idr.h>
 #include <linux/log2.h>
@@ -47,6 +49,24 @@
 
 #include "core/buddy_bits.h"
 #include "core/buddy_core.h"
+
+/*
+ * BUDDY_WARN_ON() - Report a broken invariant.
+ *
+ * For what no request of a user can cause; a wrong request is an errno. The first time at
+ * each place the kernel's log has a warning. The KUnit test that runs in this task fails
+ * each time (on 6.1 if KUnit is built in: there modules cannot call it otherwise). The
+ * condition has no side effects.
+ *
+ * Return: the condition.
+ */
+#define BUDDY_WARN_ON(condition) ({					\
+	bool broken_ = WARN_ON_ONCE(condition);				\
+									\
+	if (broken_)							\
+		kunit_fail_current_test("broken: %s", #condition);	\
+	unlikely(broken_);						\
+})
 
 /* Regions are made of, and aligned to, this many bytes: a huge page. */
 #define BUDDY_UNIT	((unsigned long)SZ_2M)

@@ -133,10 +133,10 @@ static inline u64 nodes_in_word(u64 used, u32 order)
 	u32 k;
 
 	for (k = 0; k < order; k++)
-		free &= free >> (1u << k) & first_of[k + 1];
+		free &= (free >> (1u << k)) & first_of[k + 1];
 	/* one whose buddy is free is a part of a larger one */
-	next = free & free >> (1u << k) & (k < 5 ? first_of[k + 1] : 1);
-	return free & ~(next | next << (1u << k));
+	next = free & (free >> (1u << k)) & (k < 5 ? first_of[k + 1] : 1);
+	return free & ~(next | (next << (1u << k)));
 }
 
 /* The lowest node of an order that has one. */

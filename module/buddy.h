@@ -20,7 +20,7 @@
  *     unit->faults (rwsem): faults into a split unit read, the
  *       reference test of a block in it writes
  *       i_mmap_rwsem of the file's inode (unmap_mapping_range)
- *     xa_lock of file->handles
+ *     file->handles.lock (spinlock)
  *       region->lock (spinlock)
  *
  * region->lock is held for a
@@ -188,6 +188,36 @@ struct buddy_unit {
 	struct buddy_bits bits;
 };
 
+#define BUDDY_HANDLE_SLOTS	256	/* in a chunk, which is a page of 4 KiB */
+
+/**
+ * struct buddy_handle_slot - place of a handle
+ * @generation: high half of the handle, from 1 up
+ * @next: number of the next free slot, if the slot is free
+ * @block: the block; NULL while the slot is free or reserved
+ */
+struct buddy_handle_slot {
+	u32 generation;
+	u32 next;
+	struct buddy_kblock *block;
+};
+
+struct buddy_handle_chunk {
+	struct buddy_handle_slot slots[BUDDY_HANDLE_SLOTS];
+};
+
+/**
+ * struct buddy_handles - the handles of an open file, see handle.c
+ * @lock: protects the slots and @free
+ * @chunks: struct buddy_handle_chunk by number, without a gap
+ * @free: number of the first free slot
+ */
+struct buddy_handles {
+	spinlock_t lock;	/* protects the slots and the list of free ones */
+	struct xarray chunks;
+	u32 free;
+};
+
 /**
  * struct buddy_file - an open file of a region's node
  * @refs: one of the open file, and one of each block that it allocated
@@ -197,9 +227,7 @@ struct buddy_unit {
  * @inode: address space of its mappings, and of block fds of its small blocks;
  *         its size is what makes the kernel map whole folios. One for each file,
  *         so that no file waits for another's
- * @handles: handle to block; its own lock protects it. An entry holds a
- *           reference to its block
- * @next_handle: where the search for a free handle starts
+ * @handles: each holds a reference to its block
  *
  * Under region->lock:
  * @closed: the open file is gone
@@ -212,8 +240,7 @@ struct buddy_file {
 	struct pid *opener;
 	kuid_t uid;
 	struct inode *inode;
-	struct xarray handles;
-	u32 next_handle;
+	struct buddy_handles handles;
 
 	bool closed;
 	struct list_head free_units[BUDDY_BITS_ORDERS];
@@ -456,12 +483,19 @@ struct buddy_file *buddy_file_create(struct buddy_region *region);
 void buddy_file_close(struct buddy_file *file);
 void buddy_file_put(struct buddy_file *file);
 void buddy_kblock_put(struct buddy_kblock *block);
-int buddy_handle_reserve(struct buddy_file *file, u32 *handle);
-void buddy_handle_cancel(struct buddy_file *file, u32 handle);
-void buddy_handle_publish(struct buddy_file *file, u32 handle,
-			  struct buddy_kblock *block);
-struct buddy_kblock *buddy_handle_get(struct buddy_file *file, u32 handle);
-int buddy_handle_free(struct buddy_file *file, u32 handle);
+void buddy_file_publish(struct buddy_file *file, u64 handle, struct buddy_kblock *block);
+int buddy_file_free(struct buddy_file *file, u64 handle);
+
+/* handle.c */
+void buddy_handle_init(struct buddy_file *file);
+void buddy_handle_destroy(struct buddy_file *file);
+int buddy_handle_reserve(struct buddy_file *file, u64 *handle);
+void buddy_handle_cancel(struct buddy_file *file, u64 handle);
+void buddy_handle_publish(struct buddy_file *file, u64 handle, struct buddy_kblock *block);
+struct buddy_kblock *buddy_handle_find(struct buddy_file *file, u64 handle);
+struct buddy_kblock *buddy_handle_get(struct buddy_file *file, u64 handle);
+struct buddy_kblock *buddy_handle_free(struct buddy_file *file, u64 handle);
+struct buddy_kblock *buddy_handle_next(struct buddy_file *file, u32 *index);
 
 /* scatter.c */
 struct buddy_kblock *buddy_scatter_alloc(struct buddy_file *file, u32 pages);
@@ -469,8 +503,8 @@ struct buddy_kblock *buddy_scatter_piece(struct buddy_kblock *block, u64 page);
 void buddy_scatter_free(struct buddy_kblock *block);
 
 /* resize.c */
-int buddy_kblock_trim(struct buddy_file *file, u32 handle, u32 pages);
-int buddy_kblock_grow(struct buddy_file *file, u32 handle, u32 pages);
+int buddy_kblock_trim(struct buddy_file *file, u64 handle, u32 pages);
+int buddy_kblock_grow(struct buddy_file *file, u64 handle, u32 pages);
 
 /* reach.c */
 bool buddy_kblock_is_unreachable(struct buddy_kblock *block);

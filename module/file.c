@@ -1,14 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * file.c - open files, their handles, and references to blocks.
+ * file.c - open files, and references to blocks.
  *
  * Owns struct buddy_file, and block->refs: one of the handle, of each VMA, of each
  * block fd. The last one that is dropped starts the reclaim (reclaim.c). Each block has
  * a reference to its file, so what is left of a closed file ends with its last block.
- *
- * A handle is a number that is private to its open file. It is reserved before there
- * is a block, and published with it when nothing can fail any more; from then on it
- * holds a reference. Its end, or the file's, drops that.
+ * The handles themselves are in handle.c.
  */
 #include <linux/cred.h>
 #include <linux/pid.h>
@@ -39,7 +36,7 @@ struct buddy_file *buddy_file_create(struct buddy_region *region)
 	file->region = region;
 	file->opener = get_pid(task_tgid(current));
 	file->uid = current_euid();
-	xa_init_flags(&file->handles, XA_FLAGS_ALLOC1 | XA_FLAGS_ACCOUNT);
+	buddy_handle_init(file);
 	kref_init(&file->refs);
 	for (u32 k = 0; k < ARRAY_SIZE(file->free_units); k++)
 		INIT_LIST_HEAD(&file->free_units[k]);
@@ -83,67 +80,18 @@ void buddy_kblock_put(struct buddy_kblock *block)
 }
 
 /**
- * buddy_handle_reserve() - find a free handle; nobody can use it yet
- * @file: the file
- * @handle: the handle
- *
- * Return: 0; -ENOMEM, also where all 2^31 - 1 are in use.
- */
-int buddy_handle_reserve(struct buddy_file *file, u32 *handle)
-{
-	int err = xa_alloc_cyclic(&file->handles, handle, NULL,
-				  XA_LIMIT(1, INT_MAX), &file->next_handle,
-				  GFP_KERNEL_ACCOUNT);
-
-	/* 1 says that the numbers wrapped around */
-	if (err < 0)
-		return -ENOMEM;
-	return 0;
-}
-
-/**
- * buddy_handle_cancel() - a reserved handle is not needed
- * @file: the file
- * @handle: from buddy_handle_reserve()
- */
-void buddy_handle_cancel(struct buddy_file *file, u32 handle)
-{
-	xa_release(&file->handles, handle);
-}
-
-/**
- * buddy_handle_publish() - give a block its name; cannot fail
+ * buddy_file_publish() - give a block its handle; cannot fail
  * @file: the file
  * @handle: from buddy_handle_reserve()
  * @block: a block of @file; its reference goes to the handle
  */
-void buddy_handle_publish(struct buddy_file *file, u32 handle,
-			  struct buddy_kblock *block)
+void buddy_file_publish(struct buddy_file *file, u64 handle, struct buddy_kblock *block)
 {
 	spin_lock(&file->region->lock);
 	block->named = true;
 	spin_unlock(&file->region->lock);
-	/* The place is reserved: this allocates nothing. */
-	xa_store(&file->handles, handle, block, GFP_KERNEL_ACCOUNT);
-}
-
-/**
- * buddy_handle_get() - the block of a handle
- * @file: the file
- * @handle: any number
- *
- * Return: the block with one more reference, or NULL.
- */
-struct buddy_kblock *buddy_handle_get(struct buddy_file *file, u32 handle)
-{
-	struct buddy_kblock *block;
-
-	xa_lock(&file->handles);
-	block = xa_load(&file->handles, handle);
-	if (block)
-		buddy_kblock_get(block);
-	xa_unlock(&file->handles);
-	return block;
+	/* Before this no call can free the handle, and reset what was set above. */
+	buddy_handle_publish(file, handle, block);
 }
 
 static void handle_drop(struct buddy_kblock *block)
@@ -155,22 +103,16 @@ static void handle_drop(struct buddy_kblock *block)
 }
 
 /**
- * buddy_handle_free() - take a handle away
+ * buddy_file_free() - take a handle away
  * @file: the file
  * @handle: any number
  *
  * Return: 0, or -ENOENT where @file has no such handle.
  */
-int buddy_handle_free(struct buddy_file *file, u32 handle)
+int buddy_file_free(struct buddy_file *file, u64 handle)
 {
-	struct buddy_kblock *block;
+	struct buddy_kblock *block = buddy_handle_free(file, handle);
 
-	/* Not xa_erase() alone: that would also undo a reservation. */
-	xa_lock(&file->handles);
-	block = xa_load(&file->handles, handle);
-	if (block)
-		__xa_erase(&file->handles, handle);
-	xa_unlock(&file->handles);
 	if (!block)
 		return -ENOENT;
 	handle_drop(block);
@@ -180,13 +122,13 @@ int buddy_handle_free(struct buddy_file *file, u32 handle)
 static void free_handles(struct buddy_file *file)
 {
 	struct buddy_kblock *block;
-	unsigned long handle;
+	u32 index = 0;
 
-	xa_for_each(&file->handles, handle, block) {
+	while ((block = buddy_handle_next(file, &index))) {
 		handle_drop(block);
 		cond_resched();
 	}
-	xa_destroy(&file->handles);
+	buddy_handle_destroy(file);
 }
 
 /**

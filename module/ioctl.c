@@ -102,8 +102,7 @@ static int alloc_prepare(struct buddy_file *file, struct buddy_alloc *alloc,
 	};
 	int err;
 
-	if (alloc->flags & ~(BUDDY_ALLOC_POW2 | BUDDY_ALLOC_SCATTER) ||
-	    alloc->reserved)
+	if (alloc->flags & ~(BUDDY_ALLOC_POW2 | BUDDY_ALLOC_SCATTER))
 		return -EINVAL;
 	err = buddy_request_check(&request);
 	if (err)
@@ -132,14 +131,14 @@ static int alloc_prepare(struct buddy_file *file, struct buddy_alloc *alloc,
 }
 
 /* @err: of the reply. The block is the caller's, or it never was. */
-static int alloc_finish(struct buddy_file *file, u32 handle,
+static int alloc_finish(struct buddy_file *file, u64 handle,
 			struct buddy_kblock *block, int err)
 {
 	if (err) {
 		buddy_handle_cancel(file, handle);
 		buddy_kblock_put(block);
 	} else {
-		buddy_handle_publish(file, handle, block);
+		buddy_file_publish(file, handle, block);
 	}
 	return err;
 }
@@ -149,7 +148,7 @@ static int do_alloc(struct buddy_call *call)
 	struct buddy_alloc *alloc = &call->u.alloc;
 	struct buddy_kblock *block;
 	int err = alloc_prepare(call->file, alloc, &block);
-	u32 handle = alloc->out_handle;
+	u64 handle = alloc->out_handle;
 
 	if (err)
 		return err == -ENOMEM ? alloc_shortage(call) : err;
@@ -158,7 +157,9 @@ static int do_alloc(struct buddy_call *call)
 
 static int do_free(struct buddy_call *call)
 {
-	return buddy_handle_free(call->file, call->u.free.handle);
+	const struct buddy_free *free = &call->u.free;
+
+	return free->flags ? -EINVAL : buddy_file_free(call->file, free->handle);
 }
 
 static void batch_shortage(struct buddy_call *call)
@@ -179,7 +180,6 @@ static int batch_alloc(struct buddy_file *file, struct buddy_batch_entry *entry,
 		.flags = entry->flags,
 		.length = entry->length,
 		.align = entry->align,
-		.reserved = entry->reserved,
 	};
 	struct buddy_kblock *block;
 	int err = alloc_prepare(file, &alloc, &block);
@@ -197,9 +197,9 @@ static int batch_alloc(struct buddy_file *file, struct buddy_batch_entry *entry,
 static int batch_free(struct buddy_file *file,
 		      const struct buddy_batch_entry *entry)
 {
-	if (entry->flags || entry->length || entry->align || entry->reserved)
+	if (entry->flags || entry->length || entry->align)
 		return -EINVAL;
-	return buddy_handle_free(file, entry->handle);
+	return buddy_file_free(file, entry->handle);
 }
 
 static int batch_one(struct buddy_file *file, const struct buddy_batch *batch,
@@ -272,7 +272,7 @@ static int share_as(struct buddy_call *call,
 	struct file *file;
 	int fd, err;
 
-	if (share->flags & ~BUDDY_SHARE_READ_ONLY)
+	if (share->flags & ~BUDDY_SHARE_READ_ONLY || share->reserved)
 		return -EINVAL;
 	block = buddy_handle_get(call->file, share->handle);
 	if (!block)
@@ -314,7 +314,7 @@ static int do_dmabuf(struct buddy_call *call)
 
 /* TRIM and GROW: @change does it. */
 static int resize_by(struct buddy_call *call,
-		     int (*change)(struct buddy_file *file, u32 handle, u32 pages))
+		     int (*change)(struct buddy_file *file, u64 handle, u32 pages))
 {
 	const struct buddy_resize *resize = &call->u.resize;
 	struct buddy_request request = {
@@ -324,7 +324,7 @@ static int resize_by(struct buddy_call *call,
 	};
 	int err;
 
-	if (resize->flags || resize->reserved)
+	if (resize->flags)
 		return -EINVAL;
 	err = buddy_request_check(&request);
 	return err ?: change(call->file, resize->handle, request.granules);
@@ -357,7 +357,7 @@ static int do_block(struct buddy_call *call)
 /**
  * struct buddy_op - one command
  * @size: of the kernel's struct
- * @first_size: of the struct in ABI version 1; callers send at least that
+ * @first_size: of the struct in ABI version 2; callers send at least that
  * @writes: needs a file that is open for writing
  * @run: the handler; the reply is its own
  */
@@ -389,11 +389,11 @@ static const struct buddy_op node_ops[] = {
 		 out_free_blocks, false),
 	BUDDY_OP(BUDDY_IOC_EXTENTS, do_extents, struct buddy_extents,
 		 out_next, false),
-	BUDDY_OP(BUDDY_IOC_SHARE, do_share, struct buddy_share, out_fd, true),
+	BUDDY_OP(BUDDY_IOC_SHARE, do_share, struct buddy_share, reserved, true),
 	BUDDY_OP(BUDDY_IOC_BATCH, do_batch, struct buddy_batch, out_returning, true),
 	BUDDY_OP(BUDDY_IOC_TRIM, do_trim, struct buddy_resize, length, true),
 	BUDDY_OP(BUDDY_IOC_GROW, do_grow, struct buddy_resize, length, true),
-	BUDDY_OP(BUDDY_IOC_DMABUF, do_dmabuf, struct buddy_share, out_fd, true),
+	BUDDY_OP(BUDDY_IOC_DMABUF, do_dmabuf, struct buddy_share, reserved, true),
 };
 
 static const struct buddy_op block_ops[] = {

@@ -212,7 +212,7 @@ static int grow_locked(struct buddy_kblock *block, u32 pages,
  * Runs @change on the block of @handle, with both locks, if nobody else refers to
  * it. Return: what @change does; -ENOENT; -EBUSY; -EOPNOTSUPP.
  */
-static int change_block(struct buddy_file *file, u32 handle, u32 pages,
+static int change_block(struct buddy_file *file, u64 handle, u32 pages,
 			int (*change)(struct buddy_kblock *block, u32 pages,
 				      struct buddy_rests *rests),
 			struct buddy_rests *rests, struct buddy_help *help)
@@ -221,8 +221,8 @@ static int change_block(struct buddy_file *file, u32 handle, u32 pages,
 	struct buddy_kblock *block;
 	int err = -ENOENT;
 
-	xa_lock(&file->handles);
-	block = xa_load(&file->handles, handle);
+	spin_lock(&file->handles.lock);
+	block = buddy_handle_find(file, handle);
 	spin_lock(&region->lock);
 	if (block && buddy_kblock_is_scattered(block))
 		err = -EOPNOTSUPP;
@@ -232,7 +232,7 @@ static int change_block(struct buddy_file *file, u32 handle, u32 pages,
 		err = change(block, pages, rests);
 	help->looks = region->looks;
 	spin_unlock(&region->lock);
-	xa_unlock(&file->handles);
+	spin_unlock(&file->handles.lock);
 	return err;
 }
 
@@ -245,7 +245,7 @@ static int change_block(struct buddy_file *file, u32 handle, u32 pages,
  * Return: 0; -ENOENT (no such handle); -EBUSY (somebody else refers to the block);
  * -EINVAL (it is shorter than @pages); -EOPNOTSUPP (it is scattered); -ENOMEM.
  */
-int buddy_kblock_trim(struct buddy_file *file, u32 handle, u32 pages)
+int buddy_kblock_trim(struct buddy_file *file, u64 handle, u32 pages)
 {
 	struct buddy_rests rests = { 0 };
 	struct buddy_help unused = { 0 };
@@ -271,7 +271,7 @@ int buddy_kblock_trim(struct buddy_file *file, u32 handle, u32 pages)
  * follows is not free); -EFBIG (the region ends before; or a small block would leave
  * its unit, which it does not start); -EINTR.
  */
-int buddy_kblock_grow(struct buddy_file *file, u32 handle, u32 pages)
+int buddy_kblock_grow(struct buddy_file *file, u64 handle, u32 pages)
 {
 	struct buddy_help help = { 0 };
 	int helped = 1, err = -ENOMEM;

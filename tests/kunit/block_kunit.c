@@ -76,10 +76,10 @@ static void every_short_sequence(void)
 }
 
 /* A named block, as ALLOC makes it. */
-static u32 named_block(u32 pages)
+static u64 named_block(u32 pages)
 {
 	struct buddy_kblock *block;
-	u32 handle = 0;
+	u64 handle = 0;
 
 	expect_eq(buddy_handle_reserve(world_file, &handle), 0);
 	block = buddy_kblock_alloc(world_file, pages, 0);
@@ -87,7 +87,7 @@ static u32 named_block(u32 pages)
 		buddy_handle_cancel(world_file, handle);
 		return 0;
 	}
-	buddy_handle_publish(world_file, handle, block);
+	buddy_file_publish(world_file, handle, block);
 	return handle;
 }
 
@@ -103,8 +103,8 @@ static void every_resize(void)
 		for (u32 j = 0; j < ARRAY_SIZE(lengths); j++) {
 			u32 from = lengths[i], to = lengths[j];
 			u32 beside = (i + j) % 2 ? 1 + i : 0;
-			u32 handle = named_block(from);
-			u32 other = beside ? named_block(beside) : 0;
+			u64 handle = named_block(from);
+			u64 other = beside ? named_block(beside) : 0;
 			int err;
 
 			if (to <= from) {
@@ -120,9 +120,9 @@ static void every_resize(void)
 				grown += !err;
 			}
 			expect_no_fault((err ? from : to) + beside);
-			expect_eq(buddy_handle_free(world_file, handle), 0);
+			expect_eq(buddy_file_free(world_file, handle), 0);
 			if (beside)
-				expect_eq(buddy_handle_free(world_file, other), 0);
+				expect_eq(buddy_file_free(world_file, other), 0);
 			expect_no_fault(0);
 			cond_resched();
 		}
@@ -134,14 +134,14 @@ static void every_resize(void)
 
 static void no_resize_of_what_is_referred_to(void)
 {
-	u32 handle = named_block(600);
+	u64 handle = named_block(600);
 	struct buddy_kblock *block = buddy_handle_get(world_file, handle);
 
 	expect_eq(buddy_kblock_trim(world_file, handle, 1), -EBUSY);
 	expect_eq(buddy_kblock_grow(world_file, handle, 700), -EBUSY);
 	buddy_kblock_put(block);
 	expect_eq(buddy_kblock_trim(world_file, handle, 1), 0);
-	expect_eq(buddy_handle_free(world_file, handle), 0);
+	expect_eq(buddy_file_free(world_file, handle), 0);
 }
 
 /* Every pattern of free and used units, and every length that could fit. */
@@ -189,43 +189,11 @@ static void every_scatter(void)
 	expect(scattered > 500);
 }
 
-static void handles(void)
-{
-	struct buddy_kblock *block = buddy_kblock_alloc(world_file, 1, 0);
-	u32 a = 0, b = 0;
-
-	expect_eq(buddy_handle_reserve(world_file, &a), 0);
-	expect(a > 0);
-	/* reserved is not there yet */
-	expect(!buddy_handle_get(world_file, a));
-	expect_eq(buddy_handle_free(world_file, a), -ENOENT);
-	buddy_handle_publish(world_file, a, block);
-	expect(buddy_handle_get(world_file, a) == block);
-	expect_eq(refcount_read(&block->refs), 2);
-	buddy_kblock_put(block);
-	/* and is not issued again at once */
-	expect_eq(buddy_handle_free(world_file, a), 0);
-	expect_eq(buddy_handle_free(world_file, a), -ENOENT);
-	expect_eq(buddy_handle_reserve(world_file, &b), 0);
-	expect(b != a);
-	buddy_handle_cancel(world_file, b);
-	/* the numbers end, and begin again with 1 */
-	world_file->next_handle = INT_MAX;
-	expect_eq(buddy_handle_reserve(world_file, &a), 0);
-	expect_eq(a, INT_MAX);
-	expect_eq(buddy_handle_reserve(world_file, &b), 0);
-	expect_eq(b, 1);
-	buddy_handle_cancel(world_file, a);
-	buddy_handle_cancel(world_file, b);
-	expect(!buddy_handle_get(world_file, 0));
-	expect(!buddy_handle_get(world_file, U32_MAX));
-}
-
 /* Only a named block of this file is found, and only within it. */
 static void finding(void)
 {
 	struct buddy_file *other = buddy_file_create(world_region);
-	u32 handle = named_block(700);
+	u64 handle = named_block(700);
 	struct buddy_kblock *block = buddy_handle_get(world_file, handle);
 	u64 first = block->first;
 
@@ -239,7 +207,7 @@ static void finding(void)
 	expect(!buddy_kblock_find(world_file, world_region->pages, 1));
 	expect(!buddy_kblock_find(world_file, U64_MAX, 1));
 	expect(!buddy_kblock_find(world_file, first, U64_MAX));
-	expect_eq(buddy_handle_free(world_file, handle), 0);
+	expect_eq(buddy_file_free(world_file, handle), 0);
 	expect(!buddy_kblock_find(world_file, first, 1));
 	buddy_kblock_put(block);
 	buddy_file_close(other);
@@ -250,7 +218,6 @@ static const struct tap_case block_cases[] = {
 	{ "from every length to every other", every_resize },
 	{ "no change of a block that somebody refers to", no_resize_of_what_is_referred_to },
 	{ "scattered over every pattern of units", every_scatter },
-	{ "handles", handles },
 	{ "finding a block by its pages", finding },
 };
 

@@ -95,7 +95,7 @@ static void lengths(void)
 	expect_eq(call(BUDDY_IOC_ALLOC, &alloc), 0);
 	expect(!copy_from_user(&alloc, page, sizeof(alloc)));
 	expect_eq(alloc.out_length, PAGE_SIZE);
-	expect_eq(buddy_handle_free(world_file, alloc.out_handle), 0);
+	expect_eq(buddy_file_free(world_file, alloc.out_handle), 0);
 }
 
 static int map(struct file *file, unsigned long flags, unsigned long pages, u64 pgoff)
@@ -136,7 +136,7 @@ static void mappings(void)
 	expect_eq(map(open_file, rw, world_region->pages + 1, 0), -ENOMEM);
 	expect_eq(map(file_of(FMODE_READ), rw, 1, 0), -EACCES);
 	expect_eq(world_region->nr_blocks, 1);
-	expect_eq(buddy_handle_free(world_file, alloc.out_handle), 0);
+	expect_eq(buddy_file_free(world_file, alloc.out_handle), 0);
 }
 
 static const struct tap_case door_cases[] = {

@@ -181,11 +181,11 @@ static void trimmed(void)
 {
 	struct buddy_kblock *block;
 	struct page *page;
-	u32 handle;
+	u64 handle;
 
 	expect_eq(buddy_handle_reserve(world_file, &handle), 0);
 	block = block_of(3 * 512);
-	buddy_handle_publish(world_file, handle, block);
+	buddy_file_publish(world_file, handle, block);
 	dirty(block);
 	page = page_of(block, 2 * 512 + 7);
 	get_page(page);
@@ -195,7 +195,7 @@ static void trimmed(void)
 	expect_eq(*(u8 *)page_address(page_of(block, 699)), 0xa5);
 	put_page(page);
 	expect(becomes(&world_region->quarantined, 0));
-	expect_eq(buddy_handle_free(world_file, handle), 0);
+	expect_eq(buddy_file_free(world_file, handle), 0);
 	expect(world_is_free());
 	expect(region_is_zero());
 }

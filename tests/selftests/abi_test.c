@@ -26,10 +26,33 @@
 #define OF_GROW		struct buddy_resize
 #define OF_DMABUF	struct buddy_share
 
-/* Handles that a table cannot know; they do not fit the member that they are for. */
-#define NEVER_ISSUED	(1ull << 32)
-#define FREED		(2ull << 32)
-#define FOREIGN		(3ull << 32)
+/* Handles that a table of constants cannot have. */
+#define HANDLE_LIKE(_n)	(0xbad0ull << 48 | (_n))
+#define FREED		HANDLE_LIKE(0)	/* its place has another block now */
+#define FOREIGN		HANDLE_LIKE(1)	/* of another open file */
+#define OF_NO_PLACE	HANDLE_LIKE(2)	/* beyond the table */
+#define OF_FREE_PLACE	HANDLE_LIKE(3)
+#define LATER		HANDLE_LIKE(4)	/* the next one of the block's place */
+#define HIGH_BIT	HANDLE_LIKE(5)	/* the block's, and one bit more */
+#define LOW_HALF	HANDLE_LIKE(6)	/* of the block's */
+#define HIGH_HALF	HANDLE_LIKE(7)
+
+static uint64_t handle_like(uint64_t value)
+{
+	uint64_t handle = mine.out_handle;
+
+	switch (value) {
+	case FREED: return freed;
+	case FOREIGN: return foreign;
+	case OF_NO_PLACE: return handle + 1000000;
+	case OF_FREE_PLACE: return handle + 100;
+	case LATER: return handle + (1ull << 32);
+	case HIGH_BIT: return handle | 1ull << 63;
+	case LOW_HALF: return handle & UINT32_MAX;
+	case HIGH_HALF: return handle & ~(uint64_t)UINT32_MAX;
+	default: return value;
+	}
+}
 
 struct member {
 	size_t at, size;
@@ -40,12 +63,7 @@ struct member {
 
 static void set(union argument *arg, struct member m, uint64_t value)
 {
-	if (m.size == 4 && value == NEVER_ISSUED)
-		value = 1000;
-	if (m.size == 4 && value == FREED)
-		value = freed;
-	if (m.size == 4 && value == FOREIGN)
-		value = foreign;
+	value = handle_like(value);
 	memcpy((char *)arg + m.at, &value, m.size);
 }
 
@@ -104,11 +122,16 @@ WRONG_BESIDE(ALLOC, align, page_scatter, PAGE, flags, BUDDY_ALLOC_SCATTER, EINVA
 
 #define WRONG_HANDLES(_command)						\
 	WRONG(_command, handle, 0, 0, ENOENT);				\
-	WRONG(_command, handle, max, UINT32_MAX, ENOENT);		\
-	WRONG(_command, handle, 2_31, 1u << 31, ENOENT);		\
-	WRONG(_command, handle, never_issued, NEVER_ISSUED, ENOENT);	\
+	WRONG(_command, handle, max, UINT64_MAX, ENOENT);		\
+	WRONG(_command, handle, max_of_32_bits, UINT32_MAX, ENOENT);	\
 	WRONG(_command, handle, freed, FREED, ENOENT);			\
-	WRONG(_command, handle, foreign, FOREIGN, ENOENT)
+	WRONG(_command, handle, foreign, FOREIGN, ENOENT);		\
+	WRONG(_command, handle, of_no_place, OF_NO_PLACE, ENOENT);	\
+	WRONG(_command, handle, of_a_free_place, OF_FREE_PLACE, ENOENT); \
+	WRONG(_command, handle, later, LATER, ENOENT);			\
+	WRONG(_command, handle, high_bit, HIGH_BIT, ENOENT);		\
+	WRONG(_command, handle, low_half, LOW_HALF, ENOENT);		\
+	WRONG(_command, handle, high_half, HIGH_HALF, ENOENT)
 
 WRONG_HANDLES(FREE);
 WRONG_HANDLES(SHARE);
@@ -179,18 +202,18 @@ WORLD_FIXTURE(bits) {
 BITS(INFO, flags, 0);
 BITS(INFO, reserved, 0);
 BITS(ALLOC, flags, BUDDY_ALLOC_POW2 | BUDDY_ALLOC_SCATTER);
-BITS(ALLOC, reserved, 0);
+BITS(FREE, flags, 0);
 BITS(STATS, flags, 0);
 BITS(EXTENTS, flags, 0);
 BITS(SHARE, flags, BUDDY_SHARE_READ_ONLY);
+BITS(SHARE, reserved, 0);
 BITS(DMABUF, flags, BUDDY_SHARE_READ_ONLY);
+BITS(DMABUF, reserved, 0);
 BITS(BLOCK, flags, 0);
 BITS(BATCH, flags, 0);
 BITS(BATCH, reserved, 0);
 BITS(TRIM, flags, 0);
-BITS(TRIM, reserved, 0);
 BITS(GROW, flags, 0);
-BITS(GROW, reserved, 0);
 
 TEST_F(bits, unknown_are_refused)
 {
@@ -283,17 +306,36 @@ TEST_F(device, alloc_every_alignment)
 		alloc_as(3 * PAGE, align, 0);
 }
 
-TEST_F(device, handles_are_not_issued_again_at_once)
+static int compare_handles(const void *a, const void *b)
 {
-	struct buddy_alloc a, b;
+	const uint64_t *x = a, *y = b;
 
-	expect_eq(alloc_block(fd, PAGE, &a), 0);
-	expect_eq(free_block(fd, a.out_handle), 0);
-	expect_eq(free_block(fd, a.out_handle), -ENOENT);
-	expect_eq(alloc_block(fd, PAGE, &b), 0);
-	expect(b.out_handle != a.out_handle);
-	expect_eq(free_block(fd, a.out_handle), -ENOENT);
-	expect_eq(free_block(fd, b.out_handle), 0);
+	return *x < *y ? -1 : *x > *y;
+}
+
+#define ISSUED	100000
+
+/* As a stack: the place that was freed last is taken again. And among live ones. */
+TEST_F(device, handles_are_not_issued_twice)
+{
+	static uint64_t issued[ISSUED];
+	uint64_t live[64] = { 0 };
+	struct buddy_alloc a;
+
+	for (int i = 0; i < ISSUED; i++) {
+		int at = i < ISSUED / 2 ? 0 : i * 7 % 64;
+
+		expect_eq(free_block(fd, live[at]), live[at] ? 0 : -ENOENT);
+		expect_eq(free_block(fd, live[at]), -ENOENT);
+		expect_eq(alloc_block(fd, PAGE, &a), 0);
+		expect(a.out_handle != 0);
+		live[at] = issued[i] = a.out_handle;
+	}
+	qsort(issued, ISSUED, sizeof(*issued), compare_handles);
+	for (int i = 1; i < ISSUED && !has_failed(); i++)
+		expect(issued[i - 1] != issued[i]);
+	for (int i = 0; i < 64; i++)
+		expect_eq(free_block(fd, live[i]), 0);
 }
 
 TEST_F(device, resize_beyond_the_region)

@@ -28,7 +28,7 @@ union argument {
 /* What the calls are about, and what they need to be good. */
 static struct buddy_alloc mine;
 static int other, block, dmabuf;
-static uint32_t foreign, freed;
+static uint64_t foreign, freed;
 static struct buddy_extent_entry extents[4];
 static struct buddy_batch_entry entries[2];
 
@@ -37,7 +37,7 @@ static void world_begin(void)
 	struct buddy_alloc a;
 
 	other = device_open();
-	/* another file numbers alike: one that is not issued here */
+	/* another file issues the same numbers: one that is not issued here */
 	for (int i = 0; i < 100; i++)
 		expect_eq(alloc_block(other, PAGE, &a), 0);
 	foreign = a.out_handle;
@@ -45,7 +45,7 @@ static void world_begin(void)
 	freed = a.out_handle;
 	expect_eq(free_block(fd, freed), 0);
 	expect_eq(alloc_block(fd, PAGES * PAGE, &mine), 0);
-	expect(foreign > mine.out_handle + 10);
+	expect(foreign != freed && foreign != mine.out_handle);
 	block = share_block(fd, BUDDY_IOC_SHARE, mine.out_handle, 0);
 	expect(block >= 0);
 	dmabuf = share_block(fd, BUDDY_IOC_DMABUF, mine.out_handle, 0);

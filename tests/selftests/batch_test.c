@@ -21,7 +21,7 @@ static struct buddy_batch_entry an_alloc(uint64_t length)
 	};
 }
 
-static struct buddy_batch_entry a_free(uint32_t handle)
+static struct buddy_batch_entry a_free(uint64_t handle)
 {
 	return (struct buddy_batch_entry){
 		.op = BUDDY_BATCH_FREE,
@@ -136,13 +136,13 @@ WRONG_ALLOC(length_in_use, ENOMEM, .length = WHOLE_REGION);
 WRONG_ALLOC(length_beyond, EFBIG, .length = WHOLE_REGION + 1);
 WRONG_ALLOC(flag_unknown, EINVAL, .length = PAGE, .flags = 1u << 31);
 WRONG_ALLOC(align_3, EINVAL, .length = PAGE, .align = 3);
-WRONG_ALLOC(reserved, EINVAL, .length = PAGE, .reserved = 1);
 WRONG_FREE(handle_0, ENOENT, .handle = 0);
-WRONG_FREE(handle_max, ENOENT, .handle = UINT32_MAX);
+WRONG_FREE(handle_max, ENOENT, .handle = UINT64_MAX);
+WRONG_FREE(handle_high_bits, ENOENT, .handle = 1ull << 63);
+WRONG_FREE(handle_of_32_bits, ENOENT, .handle = UINT32_MAX);
 WRONG_FREE(flags, EINVAL, .handle = 1, .flags = 1);
 WRONG_FREE(length, EINVAL, .handle = 1, .length = 1);
 WRONG_FREE(align, EINVAL, .handle = 1, .align = 1);
-WRONG_FREE(reserved, EINVAL, .handle = 1, .reserved = 1);
 
 TEST_F(prefix, up_to_the_wrong_entry)
 {

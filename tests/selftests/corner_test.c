@@ -129,7 +129,6 @@ TEST_F(device, outputs_are_set)
 	a.flags = 0;
 	a.length = PAGE;
 	a.align = 0;
-	a.reserved = 0;
 	b = a;
 	expect_eq(call(fd, BUDDY_IOC_ALLOC, &a), 0);
 	expect_eq(a.out_length, PAGE);
@@ -408,7 +407,7 @@ static void wait_to_batch(int own)
 		if (call(own, BUDDY_IOC_BATCH, &b))
 			break;
 		for (int i = 0; i < 64; i++) {
-			uint32_t handle = entry[i].handle;
+			uint64_t handle = entry[i].handle;
 
 			entry[i] = (struct buddy_batch_entry){
 				.op = BUDDY_BATCH_FREE,

@@ -19,7 +19,7 @@
 #define RW	(PROT_READ | PROT_WRITE)
 
 /* A descriptor or a negative errno. */
-static inline int make_dmabuf(int file, uint32_t handle, uint32_t flags)
+static inline int make_dmabuf(int file, uint64_t handle, uint32_t flags)
 {
 	return share_block(file, BUDDY_IOC_DMABUF, handle, flags);
 }

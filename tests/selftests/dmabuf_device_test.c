@@ -146,7 +146,7 @@ static void scattered_of(uint64_t length)
 {
 	struct peer_import i = { .flags = PEER_WRITE };
 	int peer = peer_open(), count;
-	uint32_t fence[FENCE_MAX];
+	uint64_t fence[FENCE_MAX];
 	struct buddy_alloc a;
 	char *p;
 

@@ -271,7 +271,7 @@ TEST_F(device, neighbours_in_the_unit)
  */
 TEST_F(device, free_and_dmabuf_at_once)
 {
-	volatile uint32_t *next = mmap(NULL, PAGE, RW, MAP_SHARED | MAP_ANONYMOUS,
+	volatile uint64_t *next = mmap(NULL, PAGE, RW, MAP_SHARED | MAP_ANONYMOUS,
 				       -1, 0);
 	int own = device_open(), peer = peer_open(), made = 0;
 	double end = now() + 3;

@@ -54,7 +54,7 @@ static inline int alloc_block(int fd, uint64_t length, struct buddy_alloc *a)
 	return call(fd, BUDDY_IOC_ALLOC, a);
 }
 
-static inline int free_block(int fd, uint32_t handle)
+static inline int free_block(int fd, uint64_t handle)
 {
 	struct buddy_free f = { .size = sizeof(f), .handle = handle };
 
@@ -72,7 +72,7 @@ static inline int scatter_block(int fd, uint64_t length, struct buddy_alloc *a)
 }
 
 /* @command is BUDDY_IOC_TRIM or BUDDY_IOC_GROW. */
-static inline int resize(int fd, unsigned long command, uint32_t handle,
+static inline int resize(int fd, unsigned long command, uint64_t handle,
 			 uint64_t length)
 {
 	struct buddy_resize r = {
@@ -85,7 +85,7 @@ static inline int resize(int fd, unsigned long command, uint32_t handle,
 }
 
 /* A descriptor or a negative errno; @command is BUDDY_IOC_SHARE or _DMABUF. */
-static inline int share_block(int fd, unsigned long command, uint32_t handle,
+static inline int share_block(int fd, unsigned long command, uint64_t handle,
 			      uint32_t flags)
 {
 	struct buddy_share s = {

@@ -25,7 +25,7 @@ static uint64_t piped(void)
 }
 
 /* Something of the block's end, so of its tail. */
-static void hold_pipe(int node, uint32_t handle)
+static void hold_pipe(int node, uint64_t handle)
 {
 	struct iovec io = { block + length - piped(), piped() };
 
@@ -44,7 +44,7 @@ static void check_pipe(void)
 	free(back);
 }
 
-static void hold_pin(int node, uint32_t handle)
+static void hold_pin(int node, uint64_t handle)
 {
 	(void)node;
 	(void)handle;
@@ -68,7 +68,7 @@ static void check_import(void)
 	check_peer(PEER_THROUGH_DMA);
 }
 
-static void hold_file(int node, uint32_t handle, unsigned long command)
+static void hold_file(int node, uint64_t handle, unsigned long command)
 {
 	struct buddy_share s = { .size = sizeof(s), .handle = handle };
 
@@ -76,17 +76,17 @@ static void hold_file(int node, uint32_t handle, unsigned long command)
 	held = s.out_fd;
 }
 
-static void hold_share(int node, uint32_t handle)
+static void hold_share(int node, uint64_t handle)
 {
 	hold_file(node, handle, BUDDY_IOC_SHARE);
 }
 
-static void hold_dmabuf(int node, uint32_t handle)
+static void hold_dmabuf(int node, uint64_t handle)
 {
 	hold_file(node, handle, BUDDY_IOC_DMABUF);
 }
 
-static void hold_import(int node, uint32_t handle)
+static void hold_import(int node, uint64_t handle)
 {
 	struct peer_import i = { .flags = PEER_WRITE };
 
@@ -104,7 +104,7 @@ static void check_file(void)
 		expect_eq(words_check(block, length, WORD), 0);
 }
 
-static void hold_map(int node, uint32_t handle)
+static void hold_map(int node, uint64_t handle)
 {
 	(void)node;
 	(void)handle;
@@ -118,7 +118,7 @@ static void check_map(void)
 
 static const struct way {
 	const char *name;
-	void (*hold)(int node, uint32_t handle);
+	void (*hold)(int node, uint64_t handle);
 	void (*check)(void);
 	bool mapped;
 } ways[] = {

@@ -25,7 +25,7 @@
 #define ENOUGH	10	/* failures, to end a run */
 
 struct block {
-	uint32_t handle;
+	uint64_t handle;
 	int file;
 	int other;		/* its block fd or dma-buf, or -1 */
 	bool scattered;

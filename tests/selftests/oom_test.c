@@ -171,7 +171,7 @@ static int exhaust_handles(void)
 {
 	uint64_t fails = get_stats(fd).out_fails, count = 0;
 	struct buddy_alloc a;
-	uint32_t last = 0;
+	uint64_t last = 0;
 	int err;
 
 	fault_all();

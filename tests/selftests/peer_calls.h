@@ -193,7 +193,7 @@ static inline void take_the_rest(int node, uint64_t whole,
 #define FENCE_MAX	64
 
 /* Every second unit is in use: what is longer than one is in pieces. */
-static inline int fence_up(int node, uint32_t *handles)
+static inline int fence_up(int node, uint64_t *handles)
 {
 	struct buddy_alloc a;
 	int count = 0, left = 0;
@@ -209,7 +209,7 @@ static inline int fence_up(int node, uint32_t *handles)
 	return left;
 }
 
-static inline void fence_down(int node, const uint32_t *handles, int count)
+static inline void fence_down(int node, const uint64_t *handles, int count)
 {
 	for (int i = 0; i < count; i++)
 		expect_eq(free_block(node, handles[i]), 0);

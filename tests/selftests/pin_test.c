@@ -319,7 +319,7 @@ TEST_F(device, trimmed_while_pinned)
 TEST_F(device, a_scattered_block_one_page_pinned)
 {
 	int peer = peer_open(), count;
-	uint32_t fence[FENCE_MAX];
+	uint64_t fence[FENCE_MAX];
 	struct buddy_alloc a, b;
 	char *p;
 

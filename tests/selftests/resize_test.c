@@ -11,12 +11,12 @@
 #include "ktest.h"
 #include "rnd.h"
 
-static int trim(uint32_t handle, uint64_t length)
+static int trim(uint64_t handle, uint64_t length)
 {
 	return resize(fd, BUDDY_IOC_TRIM, handle, length);
 }
 
-static int grow(uint32_t handle, uint64_t length)
+static int grow(uint64_t handle, uint64_t length)
 {
 	return resize(fd, BUDDY_IOC_GROW, handle, length);
 }
@@ -269,7 +269,7 @@ TEST_F(device, random_blocks)
 	expect(wait_free(fd, region, 20));
 }
 
-static volatile uint32_t contested;
+static volatile uint64_t contested;
 
 static void *contest(void *arg)
 {
@@ -277,7 +277,7 @@ static void *contest(void *arg)
 
 	(void)arg;
 	while (now() < end) {
-		uint32_t handle = contested;
+		uint64_t handle = contested;
 		uint64_t length = (1 + rnd() % 1500) * PAGE;
 		struct buddy_alloc a;
 		int file;

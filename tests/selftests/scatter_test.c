@@ -14,7 +14,7 @@
 #define UNIT	(2 * MIB)
 #define UNITS	64		/* at most, of the region */
 
-static bool contiguous(uint32_t handle)
+static bool contiguous(uint64_t handle)
 {
 	struct buddy_block_info info = { .size = sizeof(info) };
 	int block = share_block(fd, BUDDY_IOC_SHARE, handle, 0);

@@ -9,7 +9,7 @@
 #include "ktest.h"
 #include "share_calls.h"
 
-static int share_fd(int file, uint32_t handle, uint32_t flags)
+static int share_fd(int file, uint64_t handle, uint32_t flags)
 {
 	return share_block(file, BUDDY_IOC_SHARE, handle, flags);
 }

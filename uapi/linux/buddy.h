@@ -14,6 +14,10 @@
  * Members named out_ are written by the kernel; on entry they are ignored.
  * Members named reserved and unknown flags must be 0.
  *
+ * A handle is the number of a block in the open file that allocated it, of 64 bits and
+ * not 0. No number is issued twice in the life of the open file. A handle is private to
+ * its open file: in another one it names nothing, or another block.
+ *
  * All lengths, alignments and offsets are in bytes.
  *
  * DOC: Errors
@@ -85,7 +89,7 @@
 #include <linux/types.h>
 
 /* Of INFO: changes only when something here is no longer compatible. */
-#define BUDDY_ABI_VERSION	1
+#define BUDDY_ABI_VERSION	2
 
 /* Not in use by any driver that the kernel's ioctl-number.rst lists. */
 #define BUDDY_IOC_TYPE		0xBD
@@ -143,9 +147,7 @@ struct buddy_info {
  *         to its length rounded up to a power of two; this may only raise it
  * @out_length: bytes of the block
  * @out_offset: where to mmap() it; never 0
- * @out_handle: names the block in this open file; never 0, and a freed handle
- *              is not issued again before the numbers up to 2^31 - 1 are used up
- * @reserved: must be 0
+ * @out_handle: of the block, in this open file
  * @out_free: with ENOMEM: bytes free to this file
  * @out_largest: with ENOMEM: bytes of the largest free naturally aligned range
  * @out_returning: with ENOMEM: bytes freed but not yet free (being zeroed, or
@@ -168,8 +170,7 @@ struct buddy_alloc {
 	__aligned_u64 align;
 	__aligned_u64 out_length;
 	__aligned_u64 out_offset;
-	__u32 out_handle;
-	__u32 reserved;
+	__aligned_u64 out_handle;
 	__aligned_u64 out_free;
 	__aligned_u64 out_largest;
 	__aligned_u64 out_returning;
@@ -178,11 +179,13 @@ struct buddy_alloc {
 /**
  * struct buddy_free - BUDDY_IOC_FREE: take a handle away
  * @size: sizeof(struct buddy_free)
+ * @flags: must be 0
  * @handle: out_handle of an ALLOC on this open file
  */
 struct buddy_free {
 	__u32 size;
-	__u32 handle;
+	__u32 flags;
+	__aligned_u64 handle;
 };
 
 #define BUDDY_ORDERS	32
@@ -297,6 +300,7 @@ struct buddy_extents {
  * @flags: BUDDY_SHARE_READ_ONLY or 0
  * @handle: of the block
  * @out_fd: a new descriptor, close-on-exec
+ * @reserved: must be 0
  *
  * The descriptor names this block and nothing else: mmap() of it begins at
  * offset 0, BUDDY_IOC_BLOCK tells its length. Send it to others by SCM_RIGHTS.
@@ -312,8 +316,9 @@ struct buddy_extents {
 struct buddy_share {
 	__u32 size;
 	__u32 flags;
-	__u32 handle;
+	__aligned_u64 handle;
 	__s32 out_fd;
+	__u32 reserved;
 };
 
 /*
@@ -354,7 +359,6 @@ struct buddy_block_info {
  * @out_length: by ALLOC; FREE writes nothing
  * @out_offset: by ALLOC
  * @handle: FREE: of the block; ALLOC: written, ignored on entry
- * @reserved: must be 0
  */
 struct buddy_batch_entry {
 	__u32 op;
@@ -363,8 +367,7 @@ struct buddy_batch_entry {
 	__aligned_u64 align;
 	__aligned_u64 out_length;
 	__aligned_u64 out_offset;
-	__u32 handle;
-	__u32 reserved;
+	__aligned_u64 handle;
 };
 
 /**
@@ -402,9 +405,8 @@ struct buddy_batch {
 /**
  * struct buddy_resize - BUDDY_IOC_TRIM, BUDDY_IOC_GROW: another length, in place
  * @size: sizeof(struct buddy_resize)
- * @handle: of the block
  * @flags: must be 0
- * @reserved: must be 0
+ * @handle: of the block
  * @length: bytes that the block is to have, 1 or more; rounded up to out_granule.
  *          For TRIM not above, for GROW not below what it has
  *
@@ -416,9 +418,8 @@ struct buddy_batch {
  */
 struct buddy_resize {
 	__u32 size;
-	__u32 handle;
 	__u32 flags;
-	__u32 reserved;
+	__aligned_u64 handle;
 	__aligned_u64 length;
 };
 

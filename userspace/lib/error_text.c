@@ -93,7 +93,7 @@ static const char *why_no_request(const struct buddy_report *r)
 		return "a scattered block has no alignment; take BUDDY_ALLOC_SCATTER with alignment 0";
 	if (f->align > MAX_ALIGN)
 		return "the alignment, {align}, is above the largest, 1 GiB";
-	return "a reserved member of the request is not 0";
+	return NULL;
 }
 
 static const char *why_too_long(const struct buddy_report *r)

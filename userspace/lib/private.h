@@ -75,7 +75,7 @@ struct buddy_block {
 	void *address;		/* NULL while not mapped */
 	uint64_t length;
 	uint64_t offset;
-	uint32_t handle;
+	uint64_t handle;
 	int fd;			/* the block fd, without a device */
 	int prot;		/* of its mapping */
 };

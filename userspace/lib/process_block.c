@@ -29,8 +29,7 @@ int buddy_process_alloc(struct process_dev *p, struct buddy_alloc *alloc)
 	long first;
 	int err;
 
-	if (alloc->flags & ~(BUDDY_ALLOC_POW2 | BUDDY_ALLOC_SCATTER) ||
-	    alloc->reserved)
+	if (alloc->flags & ~(BUDDY_ALLOC_POW2 | BUDDY_ALLOC_SCATTER))
 		return -EINVAL;
 	err = buddy_request_check(&request);
 	if (err)
@@ -51,7 +50,7 @@ int buddy_process_alloc(struct process_dev *p, struct buddy_alloc *alloc)
 	}
 	alloc->out_length = buddy_process_bytes(p, request.granules);
 	alloc->out_offset = BUDDY_PROCESS_BASE + buddy_process_bytes(p, (uint64_t)first);
-	alloc->out_handle = (uint32_t)first + 1;
+	alloc->out_handle = (uint64_t)first + 1;
 	return 0;
 }
 
@@ -66,10 +65,11 @@ static int punch(struct process_dev *p, uint32_t first, uint32_t size)
 			 offset, (off_t)buddy_process_bytes(p, size)) ? -errno : 0;
 }
 
-static int find_block(struct process_dev *p, uint32_t handle,
+static int find_block(struct process_dev *p, uint64_t handle,
 		      struct buddy_core_span *e)
 {
-	if (!handle || buddy_core_find(&p->core, handle - 1, e) || !e->used ||
+	if (!handle || handle > p->core.granules ||
+	    buddy_core_find(&p->core, (uint32_t)handle - 1, e) || !e->used ||
 	    e->offset != handle - 1)
 		return -ENOENT;
 	return 0;
@@ -89,7 +89,7 @@ int buddy_process_free(struct process_dev *p, struct buddy_free *request)
 static int resize_check(struct process_dev *p, const struct buddy_resize *resize,
 			struct buddy_core_span *e, uint64_t *granules)
 {
-	if (resize->flags || resize->reserved || !resize->length)
+	if (resize->flags || !resize->length)
 		return -EINVAL;
 	*granules = ((resize->length - 1) >> p->shift) + 1;
 	if (*granules > p->core.granules)
@@ -166,8 +166,6 @@ static int batch_one(struct process_dev *p, struct buddy_batch *batch,
 {
 	struct buddy_free request = { .handle = entry->handle };
 
-	if (entry->reserved)
-		return -EINVAL;
 	switch (entry->op) {
 	case BUDDY_BATCH_ALLOC:
 		return batch_alloc(p, batch, entry);

@@ -97,12 +97,13 @@ static void check_alloc(const struct buddy_alloc *a, const uint64_t *v)
 {
 	uint64_t align = v[V_REST + 3];
 
-	if (!a->out_handle || a->out_handle > INT_MAX || a->out_offset < 1 << 30 ||
+	if (!a->out_handle || a->out_offset < 1 << 30 ||
 	    a->out_length < v[V_REST + 2] || a->out_length % PAGE ||
 	    a->out_offset % PAGE || (align > PAGE && a->out_offset % align))
-		complain("ALLOC: length %#llx, offset %#llx, handle %#x",
+		complain("ALLOC: length %#llx, offset %#llx, handle %#llx",
 			 (unsigned long long)a->out_length,
-			 (unsigned long long)a->out_offset, a->out_handle);
+			 (unsigned long long)a->out_offset,
+			 (unsigned long long)a->out_handle);
 }
 
 long run_alloc(struct runner *r, const uint64_t *v, const struct call *c)
@@ -112,9 +113,8 @@ long run_alloc(struct runner *r, const uint64_t *v, const struct call *c)
 		.flags = (uint32_t)v[V_REST + 1],
 		.length = v[V_REST + 2],
 		.align = v[V_REST + 3],
-		.reserved = (uint32_t)v[V_REST + 4],
 	};
-	void *at = put(r, v[V_AT], &a, sizeof(a), v[V_REST + 5]);
+	void *at = put(r, v[V_AT], &a, sizeof(a), v[V_REST + 4]);
 	long ret = command(v[V_FD], BUDDY_IOC_ALLOC, at);
 
 	(void)c;
@@ -129,11 +129,15 @@ long run_alloc(struct runner *r, const uint64_t *v, const struct call *c)
 
 long run_free(struct runner *r, const uint64_t *v, const struct call *c)
 {
-	struct buddy_free f = { .size = (uint32_t)v[V_SIZE], .handle = (uint32_t)v[V_REST] };
+	struct buddy_free f = {
+		.size = (uint32_t)v[V_SIZE],
+		.flags = (uint32_t)v[V_REST],
+		.handle = v[V_REST + 1],
+	};
 
 	(void)c;
 	return command(v[V_FD], BUDDY_IOC_FREE,
-		       put(r, v[V_AT], &f, sizeof(f), v[V_REST + 1]));
+		       put(r, v[V_AT], &f, sizeof(f), v[V_REST + 2]));
 }
 
 long run_stats(struct runner *r, const uint64_t *v, const struct call *c)
@@ -205,10 +209,11 @@ static long run_share_as(struct runner *r, const uint64_t *v, unsigned long cmd)
 	struct buddy_share s = {
 		.size = (uint32_t)v[V_SIZE],
 		.flags = (uint32_t)v[V_REST + 1],
-		.handle = (uint32_t)v[V_REST + 2],
+		.handle = v[V_REST + 2],
 		.out_fd = -1,
+		.reserved = (uint32_t)v[V_REST + 3],
 	};
-	void *at = put(r, v[V_AT], &s, sizeof(s), v[V_REST + 3]);
+	void *at = put(r, v[V_AT], &s, sizeof(s), v[V_REST + 4]);
 	long ret = command(v[V_FD], cmd, at);
 
 	if (!ret && get(r, at, &s, sizeof(s))) {
@@ -253,8 +258,7 @@ long run_entry(struct runner *r, const uint64_t *v, const struct call *c)
 		.flags = (uint32_t)v[2],
 		.length = v[3],
 		.align = v[4],
-		.handle = (uint32_t)v[5],
-		.reserved = (uint32_t)v[6],
+		.handle = v[5],
 	};
 	return SKIPPED;
 }
@@ -309,12 +313,11 @@ static long run_resize(struct runner *r, const uint64_t *v, unsigned long cmd)
 {
 	struct buddy_resize z = {
 		.size = (uint32_t)v[V_SIZE],
-		.handle = (uint32_t)v[V_REST],
+		.handle = v[V_REST],
 		.flags = (uint32_t)v[V_REST + 1],
-		.reserved = (uint32_t)v[V_REST + 2],
-		.length = v[V_REST + 3],
+		.length = v[V_REST + 2],
 	};
-	long ret = command(v[V_FD], cmd, put(r, v[V_AT], &z, sizeof(z), v[V_REST + 4]));
+	long ret = command(v[V_FD], cmd, put(r, v[V_AT], &z, sizeof(z), v[V_REST + 3]));
 
 	/* What refers to its length is to mean the new one. */
 	for (unsigned int i = 0; !ret && i < SLOTS; i++)

@@ -80,33 +80,34 @@ const struct form forms[] = {
 	{ "info", 6, run_info, ANY, { HEAD(NODE, struct buddy_info), FLAGS(0), RESERVED, TAIL } },
 	{ "alloc", 60, run_alloc, ANY, {
 		HEAD(NODE, struct buddy_alloc), NEW(NEW_BLOCK), FLAGS(SCATTER_BITS),
-		LENGTH_OF, { "align", ALIGNMENT, 0, 0, NULL }, RESERVED, TAIL } },
-	{ "free", 20, run_free, ANY, { HEAD(NODE, struct buddy_free), BY_HANDLE, TAIL } },
+		LENGTH_OF, { "align", ALIGNMENT, 0, 0, NULL }, TAIL } },
+	{ "free", 20, run_free, ANY, {
+		HEAD(NODE, struct buddy_free), FLAGS(0), BY_HANDLE, TAIL } },
 	{ "stats", 8, run_stats, ANY, { HEAD(NODE, struct buddy_stats), FLAGS(0), TAIL } },
 	{ "extents", 16, run_extents, ANY, {
 		HEAD(NODE, struct buddy_extents), FLAGS(0), { "start", BYTES, 0, 0, NULL },
 		{ "entries", POINTER, 0, 0, NULL }, { "count", SMALL, 8, 200, NULL }, TAIL } },
 	{ "share", 20, run_share, SHARED, {
 		HEAD(NODE, struct buddy_share), NEW(NEW_FD), FLAGS(BUDDY_SHARE_READ_ONLY),
-		BY_HANDLE, TAIL } },
+		BY_HANDLE, RESERVED, TAIL } },
 	{ "dmabuf", 20, run_dmabuf, DMABUF, {
 		HEAD(NODE, struct buddy_share), NEW(NEW_FD), FLAGS(BUDDY_SHARE_READ_ONLY),
-		BY_HANDLE, TAIL } },
+		BY_HANDLE, RESERVED, TAIL } },
 	{ "block", 8, run_block, ANY, { HEAD(SHARED, struct buddy_block_info), FLAGS(0), TAIL } },
 	{ "entry", 24, run_entry, ANY, {
 		{ "index", SMALL, 0, STAGED - 1, NULL },
 		{ "op", CHOICE, BUDDY_BATCH_ALLOC, LIST(ops) }, FLAGS(SCATTER_BITS),
 		{ "length", BYTES, 0, 0, NULL }, { "align", ALIGNMENT, 0, 0, NULL },
-		{ "handle", BLOCK_HANDLE, 0, 0, NULL }, RESERVED } },
+		{ "handle", BLOCK_HANDLE, 0, 0, NULL } } },
 	{ "batch", 24, run_batch, ANY, {
 		HEAD(NODE, struct buddy_batch), NEW(NEW_BLOCK), FLAGS(0),
 		{ "entries", POINTER, 0, 0, NULL }, { "count", SMALL, 2, 40, NULL },
 		{ "entry_size", SIZE, sizeof(struct buddy_batch_entry), 0, NULL },
 		RESERVED, TAIL } },
 	{ "trim", 30, run_trim, ANY, {
-		HEAD(NODE, struct buddy_resize), BY_HANDLE, FLAGS(0), RESERVED, LENGTH_OF, TAIL } },
+		HEAD(NODE, struct buddy_resize), BY_HANDLE, FLAGS(0), LENGTH_OF, TAIL } },
 	{ "grow", 30, run_grow, ANY, {
-		HEAD(NODE, struct buddy_resize), BY_HANDLE, FLAGS(0), RESERVED, LENGTH_OF, TAIL } },
+		HEAD(NODE, struct buddy_resize), BY_HANDLE, FLAGS(0), LENGTH_OF, TAIL } },
 	{ "raw", 10, run_raw, ANY, {
 		ON(ANY), { "command", CHOICE, 0, LIST(commands) }, { "at", POINTER, 0, 0, NULL } } },
 	{ "fresh", 6, run_fresh, ANY, { LENGTH_OF } },

@@ -151,7 +151,7 @@ int program_read(FILE *from, const char *name, unsigned int *line, struct progra
 /* --- running ----------------------------------------------------------------- */
 
 struct slot_block {
-	uint32_t handle;
+	uint64_t handle;
 	uint64_t offset;
 	uint64_t length;
 };

@@ -239,7 +239,7 @@ static struct value make_value(struct draft *d, const struct arg *a)
 	case OLD_FD:
 		return one_in(3) ? number(odd_number()) : slotted(FD, (uint8_t)below(SLOTS), 0);
 	case BLOCK_HANDLE:
-		return one_in(2) ? number(below(64)) : number(odd_number());
+		return one_in(2) ? number(below(4) << 32 | below(64)) : number(odd_number());
 	default: return number(odd_number());
 	}
 }

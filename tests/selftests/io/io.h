@@ -25,7 +25,7 @@ struct buffer {
 	bool plain;		/* by mmap() at offset 0, else by ALLOC */
 	bool pieces;		/* by SCATTER, not contiguous */
 	int fd;
-	uint32_t handle;	/* of ALLOC */
+	uint64_t handle;	/* of ALLOC */
 	unsigned char *p;
 };
 

@@ -82,7 +82,7 @@ static const struct row rows[] = {
 static int alloc_pieces(const struct buffer *b, struct buddy_alloc *a)
 {
 	uint64_t units = get_stats(b->fd).out_region / (2 * MIB);
-	uint32_t fence[UNITS];
+	uint64_t fence[UNITS];
 
 	MUST(units <= UNITS);
 	for (uint64_t i = 0; i < units; i++) {

@@ -261,6 +261,44 @@ TEST_F(device, info)
 	expect(i.out_features & BUDDY_FEATURE_CONTIGUOUS);
 }
 
+/* Of version 1: INFO answers as it did, so that its programs see that the module is newer. */
+struct info_1 {
+	uint32_t size, flags, out_abi_version, out_granule;
+	uint64_t out_region, out_max_align, out_base_align, out_features;
+	int32_t out_node;
+	uint32_t reserved;
+};
+
+/* The others had handles of 32 bits. */
+struct free_1 { uint32_t size, handle; };
+struct share_1 { uint32_t size, flags, handle; int32_t out_fd; };
+struct resize_1 { uint32_t size, handle, flags, reserved; uint64_t length; };
+
+TEST_F(device, programs_of_abi_1)
+{
+	struct info_1 info = { .size = sizeof(info) };
+	struct buddy_alloc a;
+	struct free_1 f = { .size = sizeof(f) };
+	struct share_1 s = { .size = sizeof(s) };
+	struct resize_1 r = { .size = sizeof(r), .length = PAGE };
+
+	expect_eq(sizeof(info), 56);
+	expect_eq(call(fd, BUDDY_IOC_INFO, &info), 0);
+	expect_eq(info.out_abi_version, BUDDY_ABI_VERSION);
+	expect_eq(info.out_granule, PAGE);
+	expect_eq(info.out_region, region);
+	/* what does not ask first gets an error, and no other block */
+	expect_eq(alloc_block(fd, 2 * PAGE, &a), 0);
+	f.handle = s.handle = r.handle = (uint32_t)a.out_handle ?: 1;
+	expect_eq(call(fd, _IOWR(BUDDY_IOC_TYPE, 0x82, struct free_1), &f), -EINVAL);
+	expect_eq(call(fd, _IOWR(BUDDY_IOC_TYPE, 0x85, struct share_1), &s), -EINVAL);
+	expect_eq(call(fd, _IOWR(BUDDY_IOC_TYPE, 0x8a, struct share_1), &s), -EINVAL);
+	expect_eq(call(fd, _IOWR(BUDDY_IOC_TYPE, 0x88, struct resize_1), &r), -EINVAL);
+	expect_eq(call(fd, _IOWR(BUDDY_IOC_TYPE, 0x89, struct resize_1), &r), -EINVAL);
+	expect_eq(get_stats(fd).out_used, 2 * PAGE);
+	expect_eq(free_block(fd, a.out_handle), 0);
+}
+
 static struct buddy_alloc alloc_as(uint64_t length, uint64_t align, uint32_t flags)
 {
 	struct buddy_alloc a = {

@@ -88,7 +88,11 @@
 #include <linux/ioctl.h>
 #include <linux/types.h>
 
-/* Of INFO: changes only when something here is no longer compatible. */
+/*
+ * Of INFO: changes when something here is no longer compatible. A program asks INFO first,
+ * and goes on only if the module has this version. INFO is the same in all versions, up to
+ * its last member of version 1, reserved.
+ */
 #define BUDDY_ABI_VERSION	2
 
 /* Not in use by any driver that the kernel's ioctl-number.rst lists. */

@@ -13,6 +13,7 @@
 #include <pwd.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/sysmacros.h>
@@ -223,12 +224,22 @@ static void say_not_open(struct exam *e, const char *path, const struct stat *s,
 		doctor_say(e, NODE_FAILED, path, "%s: %s", path, strerror(error));
 }
 
-static void say_no_answer(struct exam *e, const char *path, const struct stat *s, int err)
+/* @abi: what the module says of itself */
+static void say_other_abi(struct exam *e, const char *path, unsigned int abi)
+{
+	doctor_say(e, NODE_ABI, path,
+		   "%s: module %s has version %u of the interface, and buddyctl %s version %u|%s",
+		   path, e->module.version, abi, VERSION, BUDDY_ABI_VERSION,
+		   abi < BUDDY_ABI_VERSION ?
+		   "install the module of this release: make dkms-install; then modprobe -r buddy_mem; modprobe buddy_mem" :
+		   "install buddyctl and the library of the module's release: make install");
+}
+
+static void say_no_answer(struct exam *e, const char *path, const struct stat *s, int err,
+			  unsigned int abi)
 {
 	if (err == -EPROTO)
-		doctor_say(e, NODE_ABI, path,
-			   "%s: module %s and buddyctl %s do not have one ABI|install both from one release: make install, make dkms-install; then load the module again",
-			   path, e->module.version, VERSION);
+		say_other_abi(e, path, abi);
 	else if (err == -ENOMEM || err == -EMFILE || err == -ENFILE)
 		doctor_say(e, NODE_FAILED, path, "%s: %s", path, strerror(-err));
 	else
@@ -237,6 +248,7 @@ static void say_no_answer(struct exam *e, const char *path, const struct stat *s
 
 static void open_node(struct exam *e, const char *path, const struct stat *s)
 {
+	struct buddy_info info = { .size = sizeof(info) };
 	struct buddy_dev *dev;
 	int err, fd = open(path, O_RDWR | O_CLOEXEC);
 
@@ -245,9 +257,11 @@ static void open_node(struct exam *e, const char *path, const struct stat *s)
 		return;
 	}
 	err = buddy_dev_open(&dev, BUDDY_BACKEND_DEVICE, path, 0);
+	if (err == -EPROTO)
+		ioctl(fd, BUDDY_IOC_INFO, &info);
 	close(fd);
 	if (err) {
-		say_no_answer(e, path, s, err);
+		say_no_answer(e, path, s, err, info.out_abi_version);
 		return;
 	}
 	doctor_say(e, NODE_OPENS, path, "%s can be opened", path);

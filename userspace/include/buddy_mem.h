@@ -62,8 +62,8 @@ enum buddy_backend {
  * Return: 0; -ENOENT (no node: is the module loaded?); -EACCES (no permission for it, or
  * its file system is mounted nodev); -EPERM (the device cgroup of a container forbids
  * it); -ENODEV, -ENXIO (no driver has the number of the node); -ENOTTY (not a buddy
- * device: another driver's node, or a regular file); -EPROTO (a module of another ABI
- * version); -EINVAL (unknown backend, bad $BUDDY_BACKEND or $BUDDY_SIZE); -EFBIG (@size
+ * device: another driver's node, or a regular file); -EPROTO (module and library have
+ * different versions of the interface); -EINVAL (unknown backend, bad $BUDDY_BACKEND or $BUDDY_SIZE); -EFBIG (@size
  * is more than a process backend can have, or RLIMIT_FSIZE allows: 1 GiB and the
  * region); -ENOMEM; others of open(2).
  */

@@ -217,6 +217,13 @@ static void put_abi(struct text *t, const struct word *word, const struct buddy_
 	put(t, "%llu", (unsigned long long)field(word, r));
 }
 
+static void put_own_abi(struct text *t, const struct word *word, const struct buddy_report *r)
+{
+	(void)word;
+	(void)r;
+	put(t, "%d", BUDDY_ABI_VERSION);
+}
+
 static void put_flags(struct text *t, const struct word *word, const struct buddy_report *r)
 {
 	(void)word;
@@ -333,6 +340,7 @@ static const struct word words[] = {
 	{ "largest", put_field, .offset = FIELD(largest) },
 	{ "returning", put_field, .offset = FIELD(returning) },
 	{ "abi", put_abi, .offset = FIELD(have) },
+	{ .name = "own_abi", .put = put_own_abi },
 	{ .name = "flags", .put = put_flags },
 	{ .name = "fd", .put = put_fd },
 	{ .name = "where", .put = put_where },

@@ -7,6 +7,8 @@
 #include <errno.h>
 #include <string.h>
 
+#include <linux/buddy.h>
+
 #include "error.h"
 
 /*
@@ -133,6 +135,13 @@ static const char *why_no_driver(const struct buddy_report *r)
 	return "no driver has the number of the node, {number}; the module's node is /dev/buddy";
 }
 
+static const char *why_other_version(const struct buddy_report *r)
+{
+	if (r->failure.have < BUDDY_ABI_VERSION)
+		return "the module has version {abi} of the interface, and this library version {own_abi}; install the module of this release (make dkms-install), then modprobe -r buddy_mem; modprobe buddy_mem; or use the library of the module's release";
+	return "the module has version {abi} of the interface, and this library version {own_abi}; install the library of the module's release (make install), and link what has the library inside again; or load the module of this release";
+}
+
 static const struct buddy_cause rows[] = {
 	{ OP_OPEN, ANY, .why = why_no_node },
 	{ OP_OPEN, ENOENT, .why = why_nothing },
@@ -143,7 +152,7 @@ static const struct buddy_cause rows[] = {
 	{ OP_OPEN, ENODEV, .why = why_no_driver },
 	{ OP_OPEN, ENXIO, .why = why_no_driver },
 	{ OP_IDENTIFY, ANY, .why = why_no_node },
-	{ OP_IDENTIFY, EPROTO, .text = "the module has version {abi} of the interface, and this library another one; install both from one release" },
+	{ OP_IDENTIFY, EPROTO, .why = why_other_version },
 	{ OP_IDENTIFY, ANY, .why = why_not_answered },
 };
 

@@ -6,6 +6,7 @@
  */
 #include <linux/mm.h>
 
+#include "placement.h"
 #include "tap.h"
 #include "world.h"
 
@@ -43,8 +44,8 @@ static void run_sequence(u32 number, const u32 *lengths, u32 nr_lengths)
 				continue;
 			}
 			expect_eq(block->pages, lengths[digit]);
-			expect_eq(block->first % min(roundup_pow_of_two(block->pages),
-						     4ul * BUDDY_UNIT_PAGES), 0);
+			expect(is_well_placed(buddy_bytes(block->first),
+					      buddy_bytes(block->pages), 0, false));
 			held[nr++] = block;
 			used += block->pages;
 		} else if (digit - nr_lengths < nr) {

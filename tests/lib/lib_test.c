@@ -18,6 +18,7 @@
 
 #include <buddy_mem.h>
 
+#include "placement.h"
 #include "tap.h"
 
 #define KIB	1024ull
@@ -153,7 +154,7 @@ static void one_block(void)
 
 	expect_eq(buddy_block_alloc(dev, 10 * KIB, 0, 0, &b), 0);
 	expect_eq(buddy_block_length(b), 12 * KIB);
-	expect_eq(buddy_block_offset(b) % (16 * KIB), 0);
+	expect(is_well_placed(buddy_block_offset(b), 12 * KIB, 0, false));
 	expect(buddy_block_offset(b) != 0);
 	expect_eq(buddy_block_map(b, &p), 0);
 	expect_eq(buddy_block_map(b, &q), 0);
@@ -226,6 +227,59 @@ static void power_of_two(void)
 	expect_eq(buddy_block_alloc(dev, 9 * KIB, 0, BUDDY_ALLOC_POW2, &b), 0);
 	expect_eq(buddy_block_length(b), 16 * KIB);
 	expect_eq(buddy_block_free(b), 0);
+}
+
+/* The oracle itself, by what linux/buddy.h says in words. */
+static void promise_of_placement(void)
+{
+	const uint64_t page = 4 * KIB;
+
+	expect_eq(placement_align(page, 0, false), page);
+	expect_eq(placement_align(3 * page, 0, false), page);
+	expect_eq(placement_align(12 * page, 0, false), 4 * page);
+	expect_eq(placement_align(12 * page, MIB, false), MIB);
+	expect_eq(placement_align(16 * MIB, 0, false), 2 * MIB);
+	expect_eq(placement_align(16 * MIB, 0, true), 16 * MIB);
+	expect_eq(placement_units(2 * MIB - page, 0), 0);
+	expect_eq(placement_units(2 * MIB, 0), 1);
+	expect_eq(placement_units(2 * MIB + page, 0), 0);
+	expect_eq(placement_units(6 * MIB, 0), 3);
+	expect_eq(placement_units(6 * MIB + page, 0), 2);
+	expect_eq(placement_units(6 * MIB + page, 2 * MIB), 3);
+	expect(is_well_placed(3 * page, 3 * page, 0, false));
+	expect(!is_well_placed(3 * page, 2 * page, 0, false));
+	expect(!is_well_placed(page, 3 * page, 2 * page, false));
+	expect(!is_well_placed(2 * MIB, 4 * MIB, 0, true));
+	/* a head and a tail: one whole unit less */
+	expect(is_well_placed(2 * MIB - page, 4 * MIB + page, 0, false));
+	expect(is_well_placed(page, 4 * MIB + page, 0, false));
+	expect(!is_well_placed(page, 4 * MIB + page, 2 * MIB, false));
+}
+
+/* Blocks of all kinds lie where they are promised to, with one of each in the way. */
+static void placement(void)
+{
+	static const uint64_t lengths[] = {
+		4 * KIB, 12 * KIB, 384 * KIB, MIB, 2 * MIB - 4 * KIB, 2 * MIB, 3 * MIB,
+		4 * MIB + 8 * KIB, 6 * MIB,
+	};
+	const int count = sizeof(lengths) / sizeof(lengths[0]);
+	struct buddy_block *kept[sizeof(lengths) / sizeof(lengths[0])], *b;
+
+	for (int i = 0; i < count; i++) {
+		for (uint64_t align = 0; align <= 8 * MIB; align = align ? 4 * align : 4 * KIB) {
+			expect_eq(buddy_block_alloc(dev, lengths[i], align, 0, &b), 0);
+			expect(is_well_placed(buddy_block_offset(b), buddy_block_length(b),
+					      align, false));
+			expect_eq(buddy_block_free(b), 0);
+		}
+		expect_eq(buddy_block_alloc(dev, lengths[i], 0, BUDDY_ALLOC_POW2, &b), 0);
+		expect(is_well_placed(buddy_block_offset(b), buddy_block_length(b), 0, true));
+		expect_eq(buddy_block_free(b), 0);
+		expect_eq(buddy_block_alloc(dev, lengths[i], 0, 0, &kept[i]), 0);
+	}
+	for (int i = 0; i < count; i++)
+		expect_eq(buddy_block_free(kept[i]), 0);
 }
 
 static void shortage(void)
@@ -369,6 +423,8 @@ int main(int argc, char **argv)
 		{ "what was freed is zero again", zero_again },
 		{ "wrong requests", wrong_requests },
 		{ "power of two", power_of_two },
+		{ "promise of placement", promise_of_placement },
+		{ "placement", placement },
 		{ "scatter", scatter },
 		{ "no memory explains itself", shortage },
 		{ "extents", extents },

@@ -156,6 +156,7 @@ TEST_F(device, alignments)
 		for (uint64_t align = PAGE; align <= region / 2; align *= 2) {
 			expect_eq(alloc_aligned(lengths[i], align, &a), 0);
 			expect_eq(a.out_offset % align, 0);
+			expect(is_placed(&a));
 			expect_eq(a.out_length, lengths[i]);
 			expect_eq(free_block(fd, a.out_handle), 0);
 		}

@@ -21,6 +21,8 @@
 
 #include <linux/buddy.h>
 
+#include "placement.h"
+
 #ifndef expect	/* not by the harness of kselftest: ktest.h */
 #include "tap.h"
 #endif
@@ -52,6 +54,13 @@ static inline int alloc_block(int fd, uint64_t length, struct buddy_alloc *a)
 {
 	*a = (struct buddy_alloc){ .size = sizeof(*a), .length = length };
 	return call(fd, BUDDY_IOC_ALLOC, a);
+}
+
+/* What ALLOC has replied is where the interface promises it; not of scattered blocks. */
+static inline bool is_placed(const struct buddy_alloc *a)
+{
+	return is_well_placed(a->out_offset, a->out_length, a->align,
+			      a->flags & BUDDY_ALLOC_POW2);
 }
 
 static inline int free_block(int fd, uint64_t handle)

@@ -287,7 +287,7 @@ static void try_alloc(void)
 		.pages = calloc(a.out_length / PAGE, sizeof(*b->pages)),
 	};
 	b->scattered = is_scattered(b);
-	expect(!b->scattered || a.flags == BUDDY_ALLOC_SCATTER);
+	expect(b->scattered ? a.flags == BUDDY_ALLOC_SCATTER : is_placed(&a));
 	deeds[b->scattered ? SCATTER : ALLOC]++;
 	in_use += b->length;
 	count++;

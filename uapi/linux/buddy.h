@@ -147,8 +147,7 @@ struct buddy_info {
  * @flags: BUDDY_ALLOC_POW2 or BUDDY_ALLOC_SCATTER or 0
  * @length: bytes wanted, 1 or more; rounded up to out_granule, or with
  *          BUDDY_ALLOC_POW2 to a power of two
- * @align: 0 or a power of two, up to out_max_align. A block is always aligned
- *         to its length rounded up to a power of two; this may only raise it
+ * @align: 0 or a power of two, up to out_max_align
  * @out_length: bytes of the block
  * @out_offset: where to mmap() it; never 0
  * @out_handle: of the block, in this open file
@@ -156,6 +155,14 @@ struct buddy_info {
  * @out_largest: with ENOMEM: bytes of the largest free naturally aligned range
  * @out_returning: with ENOMEM: bytes freed but not yet free (being zeroed, or
  *                 in quarantine)
+ *
+ * The block starts, counted from the start of the region, at a multiple of @align and
+ * of the largest power of two that divides @out_length, at most 2 MiB. With
+ * BUDDY_ALLOC_POW2 it starts at a multiple of its whole length. A block of L bytes holds
+ * at least floor(L / 2 MiB) - 1 whole 2 MiB units, and all L / 2 MiB of them if L is a
+ * multiple of 2 MiB, or floor(L / 2 MiB) if @align is 2 MiB or more: these can be mapped
+ * by huge pages. More than this is not promised. @out_offset is aligned as the block is, up
+ * to 1 GiB.
  *
  * The block is contiguous and zero. It takes a time that does not depend on
  * its length, but where the region is full and blocks are on their way back,
@@ -418,7 +425,7 @@ struct buddy_batch {
  * Offset, handle and contents stay; what GROW adds is zero. Both only while nothing
  * but the handle refers to the block: it must not be mapped, nor have a block fd or
  * a dma-buf. A block below 2 MiB grows within the unit of 2 MiB that it lies in, and
- * beyond that if it starts it. A block that has grown is aligned as it was before.
+ * beyond that if it starts it. Neither moves the start of the block.
  */
 struct buddy_resize {
 	__u32 size;

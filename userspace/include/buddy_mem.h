@@ -111,6 +111,10 @@ int buddy_dev_extents(struct buddy_dev *dev, uint64_t *start,
  * @flags: BUDDY_ALLOC_POW2, BUDDY_ALLOC_SCATTER or 0
  * @block: the block
  *
+ * The block starts at a multiple of @align and of the largest power of two that divides
+ * its length, at most 2 MiB; with BUDDY_ALLOC_POW2 of its whole length. See struct
+ * buddy_alloc.
+ *
  * Return: 0; -EINVAL, -EFBIG, -ENOMEM, -EINTR as in linux/buddy.h.
  */
 int buddy_block_alloc(struct buddy_dev *dev, uint64_t length, uint64_t align,

@@ -9,6 +9,7 @@
 #include <sys/ioctl.h>
 
 #include "fuzz.h"
+#include "placement.h"
 
 /* In this order everywhere, by HEAD() of forms.c. */
 enum { V_FD, V_AT, V_SIZE, V_REST };
@@ -95,11 +96,13 @@ long run_info(struct runner *r, const uint64_t *v, const struct call *c)
 
 static void check_alloc(const struct buddy_alloc *a, const uint64_t *v)
 {
-	uint64_t align = v[V_REST + 3];
+	uint64_t flags = v[V_REST + 1];
 
 	if (!a->out_handle || a->out_offset < 1 << 30 ||
 	    a->out_length < v[V_REST + 2] || a->out_length % PAGE ||
-	    a->out_offset % PAGE || (align > PAGE && a->out_offset % align))
+	    a->out_offset % PAGE || (!(flags & BUDDY_ALLOC_SCATTER) &&
+	     !is_well_placed(a->out_offset, a->out_length, v[V_REST + 3],
+			     flags & BUDDY_ALLOC_POW2)))
 		complain("ALLOC: length %#llx, offset %#llx, handle %#llx",
 			 (unsigned long long)a->out_length,
 			 (unsigned long long)a->out_offset,

@@ -14,8 +14,8 @@ that stays free for others:
 
 A class whose hardware is not there is left out; so is one whose start the region cannot
 give, and one that is no power of two; explain() says which and why. Where it is the first,
-small lengths are rounded up to min_block_size. Starts are at least natural: a block starts
-at a multiple of its length, rounded up to a power of two.
+small lengths are rounded up to min_block_size. A block also starts at a multiple of the
+largest power of two that divides its length, at most 2 MiB.
 """
 from __future__ import annotations
 

@@ -104,7 +104,7 @@
  * @blocks: all blocks that are not free, by offset
  * @nr_blocks: those in state BUDDY_EXTENT_USED
  * @allocs: blocks ever allocated
- * @frees: blocks ever come back
+ * @frees: blocks ever released
  * @fails: allocations that found no memory, help included
  * @dead: freed blocks to be looked at now, the first freed first
  * @held: freed blocks that somebody held when last looked at (quarantine)

@@ -383,14 +383,16 @@ struct buddy_op {
 
 static const struct buddy_op node_ops[] = {
 	BUDDY_OP(BUDDY_IOC_INFO, do_info, struct buddy_info, reserved, false),
-	BUDDY_OP(BUDDY_IOC_ALLOC, do_alloc, struct buddy_alloc, out_returning, true),
+	BUDDY_OP(BUDDY_IOC_ALLOC, do_alloc, struct buddy_alloc,
+		 out_account_used, true),
 	BUDDY_OP(BUDDY_IOC_FREE, do_free, struct buddy_free, handle, true),
 	BUDDY_OP(BUDDY_IOC_STATS, do_stats, struct buddy_stats,
 		 out_free_blocks, false),
 	BUDDY_OP(BUDDY_IOC_EXTENTS, do_extents, struct buddy_extents,
 		 out_next, false),
 	BUDDY_OP(BUDDY_IOC_SHARE, do_share, struct buddy_share, reserved, true),
-	BUDDY_OP(BUDDY_IOC_BATCH, do_batch, struct buddy_batch, out_returning, true),
+	BUDDY_OP(BUDDY_IOC_BATCH, do_batch, struct buddy_batch,
+		 out_account_used, true),
 	BUDDY_OP(BUDDY_IOC_TRIM, do_trim, struct buddy_resize, length, true),
 	BUDDY_OP(BUDDY_IOC_GROW, do_grow, struct buddy_resize, length, true),
 	BUDDY_OP(BUDDY_IOC_DMABUF, do_dmabuf, struct buddy_share, reserved, true),

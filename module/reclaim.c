@@ -127,7 +127,6 @@ static void block_return(struct buddy_kblock *block)
 	WARN_ON_ONCE(err);
 	if (block->tail)
 		buddy_unit_free(block);
-	region->frees++;
 	finish_look(block);
 	spin_unlock(&region->lock);
 	buddy_kblock_destroy(block);
@@ -239,6 +238,7 @@ void buddy_reclaim_block(struct buddy_kblock *block)
 	block->born = ++region->births;
 	block_set_state(block, BUDDY_EXTENT_RETURNING);
 	region->nr_blocks--;
+	region->frees++;
 	list_add_tail(&block->wait, small ? &region->looking : &region->dead);
 	spin_unlock(&region->lock);
 	if (small)

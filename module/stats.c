@@ -18,7 +18,7 @@
 /**
  * buddy_stats_shortage() - why an allocation found no memory
  * @file: who asked
- * @alloc: the reply, of which the last three members are filled
+ * @alloc: the reply, of which the members on the region are filled
  */
 void buddy_stats_shortage(struct buddy_file *file, struct buddy_alloc *alloc)
 {

@@ -273,6 +273,18 @@ struct info_1 {
 struct free_1 { uint32_t size, handle; };
 struct share_1 { uint32_t size, flags, handle; int32_t out_fd; };
 struct resize_1 { uint32_t size, handle, flags, reserved; uint64_t length; };
+struct alloc_1 {
+	uint32_t size, flags;
+	uint64_t length, align, out_length, out_offset;
+	uint32_t out_handle, reserved;
+	uint64_t out_free, out_largest, out_returning;
+};
+struct batch_1 {
+	uint32_t size, flags;
+	uint64_t entries;
+	uint32_t count, entry_size, out_done, reserved;
+	uint64_t out_free, out_largest, out_returning;
+};
 
 TEST_F(device, programs_of_abi_1)
 {
@@ -281,6 +293,11 @@ TEST_F(device, programs_of_abi_1)
 	struct free_1 f = { .size = sizeof(f) };
 	struct share_1 s = { .size = sizeof(s) };
 	struct resize_1 r = { .size = sizeof(r), .length = PAGE };
+	struct alloc_1 o = { .size = sizeof(o), .length = PAGE };
+	struct batch_1 b = {
+		.size = sizeof(b), .entries = (uintptr_t)entries, .count = 1,
+		.entry_size = sizeof(entries[0]),
+	};
 
 	expect_eq(sizeof(info), 56);
 	expect_eq(call(fd, BUDDY_IOC_INFO, &info), 0);
@@ -290,7 +307,9 @@ TEST_F(device, programs_of_abi_1)
 	/* what does not ask first gets an error, and no other block */
 	expect_eq(alloc_block(fd, 2 * PAGE, &a), 0);
 	f.handle = s.handle = r.handle = (uint32_t)a.out_handle ?: 1;
+	expect_eq(call(fd, _IOWR(BUDDY_IOC_TYPE, 0x81, struct alloc_1), &o), -EINVAL);
 	expect_eq(call(fd, _IOWR(BUDDY_IOC_TYPE, 0x82, struct free_1), &f), -EINVAL);
+	expect_eq(call(fd, _IOWR(BUDDY_IOC_TYPE, 0x87, struct batch_1), &b), -EINVAL);
 	expect_eq(call(fd, _IOWR(BUDDY_IOC_TYPE, 0x85, struct share_1), &s), -EINVAL);
 	expect_eq(call(fd, _IOWR(BUDDY_IOC_TYPE, 0x8a, struct share_1), &s), -EINVAL);
 	expect_eq(call(fd, _IOWR(BUDDY_IOC_TYPE, 0x88, struct resize_1), &r), -EINVAL);

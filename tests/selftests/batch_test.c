@@ -173,6 +173,8 @@ TEST_F(device, no_memory_explains_itself)
 	expect_eq(b.out_free, region / 2);
 	expect_eq(b.out_largest, region / 2);
 	expect_eq(b.out_returning, 0);
+	expect_eq(b.out_account_limit, 0);
+	expect_eq(b.out_account_used, 0);
 	free_all(1);
 }
 

@@ -135,6 +135,8 @@ TEST_F(device, outputs_are_set)
 	expect_eq(a.out_free, 0);
 	expect_eq(a.out_largest, 0);
 	expect_eq(a.out_returning, 0);
+	expect_eq(a.out_account_limit, 0);
+	expect_eq(a.out_account_used, 0);
 	b.length = region;
 	expect_eq(call(fd, BUDDY_IOC_ALLOC, &b), -ENOMEM);
 	expect_eq(b.out_handle, 0);

@@ -18,6 +18,9 @@ TEST_F(device, no_memory_explains_itself)
 	expect_eq(a.out_free, PAGE);
 	expect_eq(a.out_largest, PAGE);
 	expect_eq(a.out_returning, 0);
+	/* no account has a limit */
+	expect_eq(a.out_account_limit, 0);
+	expect_eq(a.out_account_used, 0);
 	expect_eq(a.out_handle, 0);
 	expect_eq(a.out_offset, 0);
 	expect_eq(get_stats(fd).out_fragmentation, 0);

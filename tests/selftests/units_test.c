@@ -58,6 +58,7 @@ TEST_F(device, a_tail_serves_small_blocks)
 /* A pin of one small block delays its neighbours in the unit, never itself. */
 TEST_F(device, a_pin_delays_neighbours_and_harms_none)
 {
+	uint64_t frees = get_stats(fd).out_frees;
 	struct buddy_alloc a[4];
 	unsigned char *p[4];
 	struct iovec io;
@@ -78,6 +79,8 @@ TEST_F(device, a_pin_delays_neighbours_and_harms_none)
 	usleep(100000);
 	/* the pinned one at least; the last is mapped and untouched by it all */
 	expect(get_stats(fd).out_quarantined >= 32 * PAGE);
+	/* all three are released, whatever of them is free already */
+	expect_eq(get_stats(fd).out_frees, frees + 3);
 	for (size_t i = 0; i < 32 * PAGE; i += 512)
 		expect_eq(p[3][i], 4);
 	fill(p[3], 9, 32 * PAGE);

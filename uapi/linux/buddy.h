@@ -32,6 +32,8 @@
  *   ENOMEM   no memory now: the region has no free range of this length (the
  *            reply of ALLOC says what it has), what follows the block is not free
  *            (GROW), or the kernel has none for the handle
+ *   EDQUOT   ALLOC, BATCH, GROW, and mmap() of a block fd: reserved for limits of
+ *            accounts. This version has none, and never returns it
  *   EBUSY    TRIM, GROW: the block is mapped, or has a block fd or a dma-buf
  *   ENOENT   no such handle in this open file: never issued, freed, or another
  *            open file's
@@ -155,6 +157,9 @@ struct buddy_info {
  * @out_largest: with ENOMEM: bytes of the largest free naturally aligned range
  * @out_returning: with ENOMEM: bytes freed but not yet free (being zeroed, or
  *                 in quarantine)
+ * @out_account_limit: with ENOMEM or EDQUOT: bytes that the caller's account may have; 0:
+ *                     it has no limit
+ * @out_account_used: with ENOMEM or EDQUOT: bytes that it has, if it has a limit; else 0
  *
  * The block starts, counted from the start of the region, at a multiple of @align and
  * of the largest power of two that divides @out_length, at most 2 MiB. With
@@ -185,6 +190,8 @@ struct buddy_alloc {
 	__aligned_u64 out_free;
 	__aligned_u64 out_largest;
 	__aligned_u64 out_returning;
+	__aligned_u64 out_account_limit;
+	__aligned_u64 out_account_used;
 };
 
 /**
@@ -222,13 +229,15 @@ struct buddy_free {
  * @out_low_water: the least that out_free ever was
  * @out_blocks: number of blocks in out_used
  * @out_allocs: blocks ever allocated
- * @out_frees: blocks ever given back
+ * @out_frees: blocks ever released: the last reference was dropped. Their memory returns
+ *             later, and parts of a block may return apart
  * @out_fails: allocations that found no memory
  * @out_fragmentation: 1 - out_largest / out_free, in 1/1000
  * @out_orders: number of valid entries of @out_free_blocks
  * @out_free_blocks: free naturally aligned ranges of out_granule << index bytes
  *
- * All members are of one moment.
+ * The members need not be of one moment. @out_used is what the others leave of
+ * @out_region, so the sum always holds.
  */
 struct buddy_stats {
 	__u32 size;
@@ -393,6 +402,8 @@ struct buddy_batch_entry {
  * @out_free: with ENOMEM, as in struct buddy_alloc
  * @out_largest: with ENOMEM, as in struct buddy_alloc
  * @out_returning: with ENOMEM, as in struct buddy_alloc
+ * @out_account_limit: with ENOMEM or EDQUOT, as in struct buddy_alloc
+ * @out_account_used: with ENOMEM or EDQUOT, as in struct buddy_alloc
  *
  * Operations are done in the order of the array. The call ends with the first one
  * that fails, and with its errno; those before it (out_done) stay done, it and those
@@ -411,6 +422,8 @@ struct buddy_batch {
 	__aligned_u64 out_free;
 	__aligned_u64 out_largest;
 	__aligned_u64 out_returning;
+	__aligned_u64 out_account_limit;
+	__aligned_u64 out_account_used;
 };
 
 /**

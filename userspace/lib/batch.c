@@ -47,10 +47,12 @@ static int alloc_piece(struct buddy_dev *dev, struct buddy_alloc *requests,
 		requests[i].out_handle = entries[i].handle;
 		buddy_block_init(blocks[i], dev, &requests[i]);
 	}
-	if (err == -ENOMEM && batch.out_done < count) {
+	if ((err == -ENOMEM || err == -EDQUOT) && batch.out_done < count) {
 		requests[batch.out_done].out_free = batch.out_free;
 		requests[batch.out_done].out_largest = batch.out_largest;
 		requests[batch.out_done].out_returning = batch.out_returning;
+		requests[batch.out_done].out_account_limit = batch.out_account_limit;
+		requests[batch.out_done].out_account_used = batch.out_account_used;
 	}
 	*done += batch.out_done;
 	if (!err)

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 /*
- * poison_test.c - a page that the hardware reports as broken is never served
+ * poison_test.c - a page with a memory error (poisoned) is never served
  * again, and neither zeroed nor lost at unload. Needs root and the module; what
- * it breaks stays out of service until the module is unloaded.
+ * it poisons is withheld until the module is unloaded.
  */
 #define _GNU_SOURCE
 #include <signal.h>
@@ -10,7 +10,7 @@
 #include "ktest.h"
 
 
-/* What is broken stays so: the region is not as it was. */
+/* What is poisoned stays so: the region is not as it was. */
 FIXTURE(poison)
 {
 };
@@ -47,7 +47,7 @@ static bool break_page(const void *p)
 	return true;
 }
 
-/* The number of extents of @length that are out of service. */
+/* The number of extents of @length of retired blocks. */
 static int retired(uint64_t length)
 {
 	struct buddy_extent_entry e[32];
@@ -61,7 +61,7 @@ static int retired(uint64_t length)
 	return count;
 }
 
-static void broken(uint64_t length, uint64_t at)
+static void poisoned(uint64_t length, uint64_t at)
 {
 	uint64_t reserved = get_stats(fd).out_reserved;
 	int before = retired(length);
@@ -86,21 +86,21 @@ static void broken(uint64_t length, uint64_t at)
 	expect_eq(free_block(fd, b.out_handle), 0);
 }
 
-TEST_F(poison, a_broken_page_in_a_large_block)
+TEST_F(poison, a_poisoned_page_in_a_large_block)
 {
-	broken(4 * MIB, 3 * MIB);
+	poisoned(4 * MIB, 3 * MIB);
 }
 
-TEST_F(poison, a_broken_page_in_a_small_block)
+TEST_F(poison, a_poisoned_page_in_a_small_block)
 {
-	broken(3 * PAGE, PAGE);
+	poisoned(3 * PAGE, PAGE);
 }
 
 /*
  * Who touches the page gets SIGBUS, and its neighbours are there. Not so in a
  * large block that is mapped by a huge page: the processor tells, not the kernel.
  */
-TEST_F(poison, a_broken_page_is_touched)
+TEST_F(poison, a_poisoned_page_is_touched)
 {
 	struct buddy_alloc a;
 	char *p = take_filled(fd, 3 * PAGE, &a);

@@ -4,85 +4,98 @@
  *
  * DOC: General
  *
- * Every command is ioctl(fd, BUDDY_IOC_X, struct buddy_x *). The first member
- * of each struct is its size, set by the caller to sizeof(struct buddy_x). A
- * smaller struct of an older header and a larger struct of a newer one are
- * both accepted: what the caller lacks is taken as 0 and not returned, what
- * the kernel does not know must be 0. The kernel looks at the type and the
- * number of a command only, so a command keeps working when its struct grows.
+ * Every command is ioctl(fd, BUDDY_IOC_X, struct buddy_x *). The first member of each
+ * struct is its size, which the caller sets to sizeof(struct buddy_x). The kernel
+ * accepts the smaller struct of an older header and the larger struct of a newer one.
+ * Members that the caller's struct lacks are taken as 0 and are not returned. Members
+ * that the kernel does not know must be 0. The kernel evaluates only the type and the
+ * number of a command, so a command keeps working when its struct grows.
  *
- * Members named out_ are written by the kernel; on entry they are ignored.
- * Members named reserved and unknown flags must be 0.
+ * The kernel writes the members named out_ and ignores their values on entry. Members
+ * named reserved and unknown flags must be 0.
  *
- * A handle is the number of a block in the open file that allocated it, of 64 bits and
- * not 0. No number is issued twice in the life of the open file. A handle is private to
- * its open file: in another one it names nothing, or another block.
+ * A handle is a number of 64 bits, never 0, for one block in one open file. No number is
+ * issued twice in the life of the open file. A handle is private to its open file: in
+ * another one the same number is invalid, or another block.
  *
  * All lengths, alignments and offsets are in bytes.
+ *
+ * DOC: Terms
+ *
+ * The region is the contiguous memory of one device node. A granule is the smallest
+ * allocation, one page. A block is one allocation. A 2 MiB unit is an aligned 2 MiB of the
+ * region. A unit that belongs to one block is whole. A unit that is divided into pages,
+ * for small blocks and the ends of larger ones, is split, and only one open file
+ * allocates from it. A range is naturally aligned if its length is a power of two and it
+ * starts at a multiple of its length.
+ *
+ * A reference to a block is a handle, a mapping or a block fd. When the last reference is
+ * dropped, the block is released. Then the kernel reclaims it: it checks that the pages
+ * have no other user, zeroes them and frees them. A page that the kernel or a device still
+ * references is pinned, and its block is in quarantine until the page is unpinned.
  *
  * DOC: Errors
  *
  * Each errno has one meaning, whatever the command:
  *
- *   EINVAL   a member is wrong: length 0, an alignment that is no power of two
- *            or above out_max_align, an unknown flag, a reserved member that
- *            is not 0, a size below the first version of the struct
- *   EFBIG    the length can never be served: it is above the whole region, or
- *            GROW would leave the region or a small block's unit
- *   ENOMEM   no memory now: the region has no free range of this length (the
- *            reply of ALLOC says what it has), what follows the block is not free
- *            (GROW), or the kernel has none for the handle
- *   EDQUOT   ALLOC, BATCH, GROW, and mmap() of a block fd: reserved for limits of
- *            accounts. This version has none, and never returns it
- *   EBUSY    TRIM, GROW: the block is mapped, or has a block fd or a dma-buf
- *   ENOENT   no such handle in this open file: never issued, freed, or another
- *            open file's
- *   EBADF    the file is not open for writing, which all commands need but INFO,
- *            STATS, EXTENTS and BLOCK
- *   EMFILE, ENFILE  SHARE, DMABUF: no descriptor is free in the process, or the
- *            system
- *   EOPNOTSUPP  TRIM, GROW: the block is scattered; DMABUF: the kernel has none
- *   E2BIG    the struct is larger than the kernel's and its tail is not 0, or
- *            it is larger than a page
- *   EFAULT   a pointer is bad; nothing was allocated or freed (BATCH: by the
- *            operation at which it was found)
- *   EINTR    killed while waiting for memory that was on its way back
- *   ENOTTY   no such command for this file
- *   EACCES   open() without permission for the node; mmap() with PROT_EXEC, or
- *            with PROT_WRITE on a file that is open for reading, or of any kind
- *            on one that is open for writing alone (PROT_EXEC gets EPERM where
- *            the node's file system is mounted noexec, and from newer kernels,
- *            7.3 among them, on block fds)
+ *   EINVAL   A member is wrong: length 0, an alignment that is not a power of two or is
+ *            above out_max_align, an unknown flag, a reserved member that is not 0, a
+ *            size below that of the first version of the struct.
+ *   EFBIG    The length can never be served: it is above the whole region, or GROW would
+ *            leave the region or the 2 MiB unit of a small block.
+ *   ENOMEM   The region has no free range of this length (the reply of ALLOC and BATCH
+ *            says what is free), or the memory behind the block is not free (GROW), or
+ *            the kernel has no memory for its own data.
+ *   EDQUOT   ALLOC, BATCH, GROW, and mmap() of a block fd: reserved for limits on
+ *            accounts. This version has no such limits and never returns it.
+ *   EBUSY    TRIM, GROW: the block is mapped, or has a block fd or a dma-buf. Unmap the
+ *            block and close these first.
+ *   ENOENT   This open file has no such handle: it was never issued, is freed, or belongs
+ *            to another open file.
+ *   EBADF    The file is not open for writing, which all commands require except INFO,
+ *            STATS, EXTENTS and BLOCK.
+ *   EMFILE, ENFILE  SHARE, DMABUF: the process, or the system, has no free descriptor.
+ *   EOPNOTSUPP  TRIM, GROW: the block is scattered. DMABUF: the kernel has no dma-bufs.
+ *   E2BIG    The struct is larger than the kernel's and its tail is not 0, or it is
+ *            larger than a page.
+ *   EFAULT   A pointer is bad. Nothing was allocated or freed (BATCH: not by the
+ *            operation that found it).
+ *   EINTR    A fatal signal arrived while the call waited for memory to be reclaimed.
+ *   ENOTTY   This file has no such command.
+ *   EACCES   open() without permission for the node; mmap() with PROT_EXEC, or with
+ *            PROT_WRITE on a file that is open for reading, or with any protection on a
+ *            file that is open for writing only. (PROT_EXEC gets EPERM if the file system
+ *            of the node is mounted noexec, and on block fds with newer kernels, 7.3 among
+ *            them.)
  *
- * and for mmap() alone:
+ * and for mmap() only:
  *
- *   EINVAL   not MAP_SHARED
- *   ENXIO    the range does not lie in one block of this open file, or not in
- *            the block of this block fd
- *   EACCES   offset 0 of a file that is not open for writing
- *   ENOMEM   offset 0, and no memory, or the length is above the whole region
+ *   EINVAL   The mapping is not MAP_SHARED.
+ *   ENXIO    The range does not lie in one block of this open file, or not in the block
+ *            of this block fd.
+ *   EACCES   Offset 0 of a file that is not open for writing.
+ *   ENOMEM   Offset 0, and there is no memory, or the length is above the whole region.
  *
  * DOC: Mapping
  *
- * A block is mapped at its out_offset, whole or in part. mmap() at offset 0 needs
- * no ALLOC: it allocates a block of the mapping's length, which has no handle and
- * is freed when the last part of the mapping is gone. Where memory is on its way
- * back, that mmap() waits for it while no other thread of the process can map or
- * unmap; ALLOC waits without that.
+ * A block is mapped at its out_offset, whole or in part. mmap() at offset 0 needs no
+ * ALLOC: it allocates a block of the length of the mapping. This block has no handle and
+ * is released when the last part of the mapping is gone. If memory is being reclaimed,
+ * this mmap() waits for it with mmap_lock held: other threads of the process cannot map
+ * or unmap meanwhile. ALLOC waits without that lock.
  *
- * The pages have no address space of their own. So a futex that is shared between
- * processes (PTHREAD_PROCESS_SHARED, sem_init() with pshared) gives EFAULT in a
- * block: keep these in a memfd beside it. Futexes of one process work.
+ * The kernel cannot name a futex in a block that is shared between processes
+ * (PTHREAD_PROCESS_SHARED, sem_init() with pshared): it returns EFAULT. Keep such locks
+ * in a memfd beside the block. Futexes of one process work.
  *
  * DOC: Life of a block
  *
- * A block belongs to the open file (struct file) that allocated it. FREE, and
- * the last close of the file (exit, SIGKILL and out-of-memory included), takes
- * its handle away. Mappings that still exist keep the block, as they keep an
- * unlinked file; pages that the kernel or a device still holds (O_DIRECT, RDMA,
- * io_uring, a pipe) keep it in quarantine. When nobody can reach it any more it
- * is zeroed and becomes free. So a new block is always zero, and no page is
- * ever in two hands.
+ * A block belongs to the open file (struct file) that allocated it. FREE, and the last
+ * close of the file (exit, SIGKILL and out-of-memory included), frees its handle.
+ * Mappings keep the block, as they keep an unlinked file. Pages that the kernel or a
+ * device has pinned (O_DIRECT, RDMA, io_uring, a pipe) keep the block in quarantine. Then
+ * the block is zeroed and becomes free. So a new block is always zero-filled, and a page
+ * never belongs to two blocks.
  */
 #ifndef _UAPI_LINUX_BUDDY_H
 #define _UAPI_LINUX_BUDDY_H
@@ -92,8 +105,8 @@
 
 /*
  * Of INFO: changes when something here is no longer compatible. A program asks INFO first,
- * and goes on only if the module has this version. INFO is the same in all versions, up to
- * its last member of version 1, reserved.
+ * and continues only if the module has this version. INFO is the same in all versions, up
+ * to reserved, its last member in version 1.
  */
 #define BUDDY_ABI_VERSION	2
 
@@ -101,15 +114,15 @@
 #define BUDDY_IOC_TYPE		0xBD
 
 /**
- * struct buddy_info - BUDDY_IOC_INFO: what this device is
+ * struct buddy_info - BUDDY_IOC_INFO: constant properties of the device
  * @size: sizeof(struct buddy_info)
  * @flags: must be 0
  * @out_abi_version: BUDDY_ABI_VERSION of the module
- * @out_granule: allocation unit, the page size
+ * @out_granule: length of a granule, the page size
  * @out_region: length of the region
  * @out_max_align: largest alignment that ALLOC accepts
- * @out_base_align: alignment of the region itself in physical memory; block
- *                  alignments hold physically up to this
+ * @out_base_align: alignment of the region itself in physical memory; the alignment of
+ *                  blocks holds in physical memory up to this
  * @out_features: bits of BUDDY_FEATURE_*
  * @out_node: NUMA node of the region
  * @reserved: must be 0
@@ -128,18 +141,18 @@ struct buddy_info {
 };
 
 /*
- * Blocks are one contiguous physical range (not so for a process backend, and for a
- * scattered block, of which BLOCK tells).
+ * Blocks are one contiguous physical range. A process backend does not have this, nor
+ * does a scattered block (see BLOCK).
  */
 #define BUDDY_FEATURE_CONTIGUOUS	(1ULL << 0)
-/* Blocks of 2 MiB and more are mapped by huge pages of 2 MiB. */
+/* Whole 2 MiB units are mapped by huge pages of 2 MiB. */
 #define BUDDY_FEATURE_HUGE		(1ULL << 1)
 
 /* Keep the whole power of two that holds the length: a classic buddy block. */
 #define BUDDY_ALLOC_POW2	(1U << 0)
 /*
- * Contiguous in the mapping is enough: where there is no one range the block is made
- * of several. Not together with BUDDY_ALLOC_POW2 or an alignment.
+ * If no one range is free, make the block of several: a scattered block, which is
+ * contiguous in its mapping only. Not together with BUDDY_ALLOC_POW2 or an alignment.
  */
 #define BUDDY_ALLOC_SCATTER	(1U << 1)
 
@@ -151,33 +164,34 @@ struct buddy_info {
  *          BUDDY_ALLOC_POW2 to a power of two
  * @align: 0 or a power of two, up to out_max_align
  * @out_length: bytes of the block
- * @out_offset: where to mmap() it; never 0
- * @out_handle: of the block, in this open file
- * @out_free: with ENOMEM: bytes free to this file
- * @out_largest: with ENOMEM: bytes of the largest free naturally aligned range
- * @out_returning: with ENOMEM: bytes freed but not yet free (being zeroed, or
- *                 in quarantine)
- * @out_account_limit: with ENOMEM or EDQUOT: bytes that the caller's account may have; 0:
- *                     it has no limit
- * @out_account_used: with ENOMEM or EDQUOT: bytes that it has, if it has a limit; else 0
+ * @out_offset: offset of the block for mmap(); never 0
+ * @out_handle: handle of the block
+ * @out_free: with ENOMEM: bytes that this file can allocate
+ * @out_largest: with ENOMEM: bytes of the largest naturally aligned free range
+ * @out_returning: with ENOMEM: bytes being reclaimed, or in quarantine
+ * @out_account_limit: with ENOMEM or EDQUOT: bytes that the account of the caller may
+ *                     hold; 0: the account has no limit
+ * @out_account_used: with ENOMEM or EDQUOT: bytes that the account holds, if it has a
+ *                    limit; else 0
  *
- * The block starts, counted from the start of the region, at a multiple of @align and
- * of the largest power of two that divides @out_length, at most 2 MiB. With
- * BUDDY_ALLOC_POW2 it starts at a multiple of its whole length. A block of L bytes holds
- * at least floor(L / 2 MiB) - 1 whole 2 MiB units, and all L / 2 MiB of them if L is a
- * multiple of 2 MiB, or floor(L / 2 MiB) if @align is 2 MiB or more: these can be mapped
- * by huge pages. More than this is not promised. @out_offset is aligned as the block is, up
- * to 1 GiB.
+ * The block is contiguous and zero-filled.
  *
- * The block is contiguous and zero. It takes a time that does not depend on
- * its length, but where the region is full and blocks are on their way back,
- * the call helps to bring them back, and can be killed meanwhile.
+ * It starts, counted from the start of the region, at a multiple of @align and of the
+ * largest power of two that divides @out_length, at most 2 MiB. With BUDDY_ALLOC_POW2 it
+ * starts at a multiple of its whole length. A block of L bytes holds at least
+ * floor(L / 2 MiB) - 1 whole 2 MiB units. It holds floor(L / 2 MiB) of them if L is a
+ * multiple of 2 MiB, or if @align is 2 MiB or more. A later version may place blocks
+ * differently within this promise. @out_offset is aligned as the block is, up to 1 GiB.
  *
- * With BUDDY_ALLOC_SCATTER the time depends on the number of pieces, which are
- * ranges of whole units of 2 MiB and then one or more for the rest. It fails only
- * where too few units are free. The block counts as its pieces in the statistics,
- * cannot be trimmed or grown, and is to a device a list of ranges. It may still be
- * contiguous, and then is like any other block.
+ * The time of the call does not depend on the length. If nothing fits and memory is being
+ * reclaimed, the call reclaims memory itself, or waits for it, before it fails. A fatal
+ * signal ends it.
+ *
+ * With BUDDY_ALLOC_SCATTER the time depends on the number of extents: ranges of whole
+ * units, then one range or more for the rest. The call fails only if too few units are
+ * free. The statistics count a scattered block once per extent. It cannot be trimmed or
+ * grown, and a device sees a list of ranges. It starts at a multiple of the granule. If
+ * one range is free, the block is contiguous and like any other.
  */
 struct buddy_alloc {
 	__u32 size;
@@ -195,7 +209,7 @@ struct buddy_alloc {
 };
 
 /**
- * struct buddy_free - BUDDY_IOC_FREE: take a handle away
+ * struct buddy_free - BUDDY_IOC_FREE: free a handle
  * @size: sizeof(struct buddy_free)
  * @flags: must be 0
  * @handle: out_handle of an ALLOC on this open file
@@ -209,35 +223,31 @@ struct buddy_free {
 #define BUDDY_ORDERS	32
 
 /**
- * struct buddy_stats - BUDDY_IOC_STATS: the region now
+ * struct buddy_stats - BUDDY_IOC_STATS: the current state of the region
  * @size: sizeof(struct buddy_stats)
  * @flags: must be 0
  * @out_region: length of the region
- * @out_free: bytes that are free to everybody, and zero
- * @out_used: bytes in blocks that somebody owns or maps
- * @out_private: free bytes in units of 2 MiB that one open file has for its
- *               blocks of less than that; free to this file alone (to nobody,
- *               where the file is closed and the last such block not yet back)
- * @out_returning: bytes freed, reachable by nobody as far as is known, being
- *                 checked and zeroed
- * @out_quarantined: bytes freed, but held by the kernel or a device
- * @out_reserved: bytes out of service for ever, for a page that is broken
- *                (hardware poison);
- *                region = free + used + private + returning + quarantined +
- *                reserved
- * @out_largest: bytes of the largest free naturally aligned range
- * @out_low_water: the least that out_free ever was
+ * @out_free: free bytes that every file can allocate
+ * @out_used: bytes in blocks with at least one reference
+ * @out_private: free bytes in split 2 MiB units; only the file that owns the unit can
+ *               allocate them (no file, if that one is closed)
+ * @out_returning: bytes being reclaimed
+ * @out_quarantined: bytes in quarantine: released, but pinned by the kernel or a device
+ * @out_reserved: bytes in retired blocks, which contain a poisoned page (HWPoison);
+ *                withheld until the module is unloaded.
+ *                region = free + used + private + returning + quarantined + reserved
+ * @out_largest: bytes of the largest naturally aligned free range
+ * @out_low_water: smallest value that out_free ever had
  * @out_blocks: number of blocks in out_used
- * @out_allocs: blocks ever allocated
- * @out_frees: blocks ever released: the last reference was dropped. Their memory returns
- *             later, and parts of a block may return apart
- * @out_fails: allocations that found no memory
+ * @out_allocs: blocks allocated since load
+ * @out_frees: blocks released since load; their memory is reclaimed later, in parts
+ * @out_fails: allocations that failed for lack of memory since load
  * @out_fragmentation: 1 - out_largest / out_free, in 1/1000
  * @out_orders: number of valid entries of @out_free_blocks
- * @out_free_blocks: free naturally aligned ranges of out_granule << index bytes
+ * @out_free_blocks: naturally aligned free ranges of out_granule << index bytes
  *
- * The members need not be of one moment. @out_used is what the others leave of
- * @out_region, so the sum always holds.
+ * The reply is not a snapshot: the members may be read at different moments. @out_used is
+ * the remainder, so that the sum always holds.
  */
 struct buddy_stats {
 	__u32 size;
@@ -262,11 +272,11 @@ struct buddy_stats {
 
 /* States of an extent */
 #define BUDDY_EXTENT_FREE	0	/* free and zero */
-#define BUDDY_EXTENT_USED	1	/* a block of somebody */
-#define BUDDY_EXTENT_RETURNING	2	/* being checked and zeroed */
-#define BUDDY_EXTENT_QUARANTINED 3	/* freed, held by the kernel or a device */
-#define BUDDY_EXTENT_RESERVED	4	/* out of service for ever */
-#define BUDDY_EXTENT_PRIVATE	5	/* free, in a unit that one file has */
+#define BUDDY_EXTENT_USED	1	/* of a block with a reference */
+#define BUDDY_EXTENT_RETURNING	2	/* being reclaimed */
+#define BUDDY_EXTENT_QUARANTINED 3	/* released, but pinned */
+#define BUDDY_EXTENT_RESERVED	4	/* of a retired block */
+#define BUDDY_EXTENT_PRIVATE	5	/* free, in a split unit of one file */
 
 /**
  * struct buddy_extent_entry - one range of the region
@@ -287,19 +297,19 @@ struct buddy_extent_entry {
 };
 
 /**
- * struct buddy_extents - BUDDY_IOC_EXTENTS: what lies where
+ * struct buddy_extents - BUDDY_IOC_EXTENTS: list the extents of the region
  * @size: sizeof(struct buddy_extents)
  * @flags: must be 0
  * @start: offset in the region of the first extent wanted; an extent that
- *         holds this byte is returned whole
+ *         contains this byte is returned whole
  * @entries: address of an array of struct buddy_extent_entry
- * @count: its length, 1 or more
+ * @count: length of the array, 1 or more
  * @out_count: entries filled
  * @out_next: @start of the next call; the region's length at the end
  *
- * The extents tile the region: in a reply each begins where the one before ended.
- * Each call is a sequence of moments: a block freed meanwhile may be seen in either
- * state.
+ * The extents of a reply follow each other without a gap: each starts at the end of the
+ * one before. The reply is not a snapshot: a block that is freed meanwhile may appear in
+ * either state.
  */
 struct buddy_extents {
 	__u32 size;
@@ -311,27 +321,26 @@ struct buddy_extents {
 	__aligned_u64 out_next;
 };
 
-/* The block fd maps readable only. */
+/* The block fd can be mapped for reading only. */
 #define BUDDY_SHARE_READ_ONLY	(1U << 0)
 
 /**
- * struct buddy_share - BUDDY_IOC_SHARE: a file descriptor for one block
+ * struct buddy_share - BUDDY_IOC_SHARE: make a file descriptor for one block
  * @size: sizeof(struct buddy_share)
  * @flags: BUDDY_SHARE_READ_ONLY or 0
- * @handle: of the block
- * @out_fd: a new descriptor, close-on-exec
+ * @handle: handle of the block
+ * @out_fd: new descriptor, close-on-exec
  * @reserved: must be 0
  *
- * The descriptor names this block and nothing else: mmap() of it begins at
- * offset 0, BUDDY_IOC_BLOCK tells its length. Send it to others by SCM_RIGHTS.
- * It keeps the block until its last copy is closed and unmapped, whatever
- * becomes of the handle and of the process that shared it. What was shared
- * cannot be called back.
+ * The descriptor, a block fd, gives access to this block only: mmap() of it starts at
+ * offset 0, and BUDDY_IOC_BLOCK returns its length. Send it to other processes by
+ * SCM_RIGHTS. It keeps the block until its last copy is closed and unmapped, even if the
+ * handle is freed or the process that shared the block is gone. Sharing cannot be revoked.
  *
- * What a block has beyond a multiple of 2 MiB shares a unit of 2 MiB with small
- * blocks of the file that allocated it. Who gets the descriptor can delay the return
- * of these, by pinning pages there: share multiples of 2 MiB with those whom you do
- * not trust in this.
+ * The end of a block beyond a multiple of 2 MiB may lie in a split unit, with small blocks
+ * of the file that allocated it. A process that has the descriptor can delay the reclaim
+ * of these blocks by pinning pages there. Share blocks of a multiple of 2 MiB with a
+ * process that you do not trust in this.
  */
 struct buddy_share {
 	__u32 size;
@@ -342,20 +351,22 @@ struct buddy_share {
 };
 
 /*
- * BUDDY_IOC_DMABUF takes a struct buddy_share, too; its descriptor is a dma-buf.
- * Drivers attach to it and get the block as one contiguous range (a scattered one as
- * a list of ranges). It can be mapped
- * like a block fd; bracket accesses by DMA_BUF_IOCTL_SYNC where a device uses the
- * block at the same time. With BUDDY_SHARE_READ_ONLY devices may only read: the
- * driver that maps it for more gets EACCES.
+ * BUDDY_IOC_DMABUF takes a struct buddy_share, too, and its descriptor is a dma-buf.
+ * Drivers that attach to it get the block as one contiguous range (a scattered block as a
+ * list of ranges). It can be mapped like a block fd. Bracket accesses by
+ * DMA_BUF_IOCTL_SYNC if a device uses the block at the same time. With
+ * BUDDY_SHARE_READ_ONLY devices may only read: a driver that maps it for writing gets
+ * EACCES.
  */
 
 /**
- * struct buddy_block_info - BUDDY_IOC_BLOCK: on a block fd alone, what it is
+ * struct buddy_block_info - BUDDY_IOC_BLOCK: properties of a block fd
  * @size: sizeof(struct buddy_block_info)
  * @flags: must be 0
  * @out_length: bytes of the block
  * @out_features: as out_features of INFO
+ *
+ * This is the only command of a block fd.
  */
 struct buddy_block_info {
 	__u32 size;
@@ -366,19 +377,19 @@ struct buddy_block_info {
 
 #define BUDDY_BATCH_MAX		1024
 
-/* What an entry of a batch does */
+/* Operations of a batch */
 #define BUDDY_BATCH_ALLOC	1
 #define BUDDY_BATCH_FREE	2
 
 /**
  * struct buddy_batch_entry - one operation of a batch
- * @op: BUDDY_BATCH_ALLOC, BUDDY_BATCH_FREE
+ * @op: BUDDY_BATCH_ALLOC or BUDDY_BATCH_FREE
  * @flags: as for ALLOC; for FREE 0
  * @length: as for ALLOC; for FREE 0
  * @align: as for ALLOC; for FREE 0
- * @out_length: by ALLOC; FREE writes nothing
- * @out_offset: by ALLOC
- * @handle: FREE: of the block; ALLOC: written, ignored on entry
+ * @out_length: written by ALLOC, not by FREE
+ * @out_offset: likewise
+ * @handle: read by FREE; written by ALLOC, which ignores its value on entry
  */
 struct buddy_batch_entry {
 	__u32 op;
@@ -395,7 +406,7 @@ struct buddy_batch_entry {
  * @size: sizeof(struct buddy_batch)
  * @flags: must be 0
  * @entries: address of an array of struct buddy_batch_entry
- * @count: its length, 1 to BUDDY_BATCH_MAX
+ * @count: length of the array, 1 to BUDDY_BATCH_MAX
  * @entry_size: sizeof(struct buddy_batch_entry)
  * @out_done: operations done, the first ones of the array
  * @reserved: must be 0
@@ -405,11 +416,11 @@ struct buddy_batch_entry {
  * @out_account_limit: with ENOMEM or EDQUOT, as in struct buddy_alloc
  * @out_account_used: with ENOMEM or EDQUOT, as in struct buddy_alloc
  *
- * Operations are done in the order of the array. The call ends with the first one
- * that fails, and with its errno; those before it (out_done) stay done, it and those
- * after it have done nothing. Each operation is one for itself: others may allocate
- * and free in between. Where this struct cannot be written at the end, the call gives
- * EFAULT and what is done is done: the entries tell.
+ * The operations are executed in the order of the array. The call ends at the first one
+ * that fails, with its errno. The operations before it (out_done) stay done; it and those
+ * after it have no effect. The operations are separate: other calls may allocate and free
+ * between them. If this struct cannot be written at the end, the call returns EFAULT and
+ * the operations stay done: the entries show which.
  */
 struct buddy_batch {
 	__u32 size;
@@ -427,18 +438,20 @@ struct buddy_batch {
 };
 
 /**
- * struct buddy_resize - BUDDY_IOC_TRIM, BUDDY_IOC_GROW: another length, in place
+ * struct buddy_resize - BUDDY_IOC_TRIM, BUDDY_IOC_GROW: change a block's length in place
  * @size: sizeof(struct buddy_resize)
  * @flags: must be 0
- * @handle: of the block
- * @length: bytes that the block is to have, 1 or more; rounded up to out_granule.
- *          For TRIM not above, for GROW not below what it has
+ * @handle: handle of the block
+ * @length: new length, 1 or more; rounded up to out_granule. At most the present length
+ *          for TRIM, at least the present length for GROW
  *
- * TRIM gives the end of a block back; GROW adds what follows it, if that is free.
- * Offset, handle and contents stay; what GROW adds is zero. Both only while nothing
- * but the handle refers to the block: it must not be mapped, nor have a block fd or
- * a dma-buf. A block below 2 MiB grows within the unit of 2 MiB that it lies in, and
- * beyond that if it starts it. Neither moves the start of the block.
+ * TRIM frees the end of a block. GROW adds the memory behind the block, if that is free.
+ * Offset, handle and contents of the block do not change, and the memory that GROW adds
+ * is zero-filled.
+ *
+ * Both require that the handle is the only reference to the block, otherwise they return
+ * EBUSY: the block must not be mapped, nor have a block fd or a dma-buf. A block below
+ * 2 MiB grows within its 2 MiB unit, and beyond the unit only if it starts the unit.
  */
 struct buddy_resize {
 	__u32 size;

@@ -79,11 +79,11 @@ static void check_blocks(struct exam *e, const struct buddy_stats *s, const char
 			   path, (uint64_t)s->out_fails, ctl_bytes(s->out_largest));
 	if (s->out_quarantined)
 		doctor_say(e, QUARANTINED, path,
-			   "%s: %s were freed while the kernel or a device still held them (O_DIRECT, io_uring, RDMA, a pipe)|they come back when that ends",
+			   "%s: %s are in quarantine: they were released while the kernel or a device had them pinned (O_DIRECT, io_uring, RDMA, a pipe)|they are reclaimed when that ends",
 			   path, ctl_bytes(s->out_quarantined));
 	if (s->out_reserved)
 		doctor_say(e, POISONED, path,
-			   "%s: %s have a poisoned page and stay out of service|look for hardware errors in the kernel's log",
+			   "%s: %s are in retired blocks, which have a poisoned page, until the module is unloaded|look for hardware errors in the kernel's log",
 			   path, ctl_bytes(s->out_reserved));
 }
 

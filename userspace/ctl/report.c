@@ -253,7 +253,7 @@ int ctl_stats(const struct ctl *ctl)
 		  s.out_fragmentation },
 		{ "blocks", "blocks", NUMBER, (int64_t)s.out_blocks },
 		{ "allocs", "allocated ever", COUNTER, (int64_t)s.out_allocs },
-		{ "frees", "freed ever", COUNTER, (int64_t)s.out_frees },
+		{ "frees", "released ever", COUNTER, (int64_t)s.out_frees },
 		{ "fails", "found no memory", COUNTER, (int64_t)s.out_fails },
 	};
 

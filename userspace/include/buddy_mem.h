@@ -2,8 +2,8 @@
 /*
  * buddy_mem.h - libbuddymem: blocks of large contiguous memory.
  *
- * A device is a region with a buddy tree over it. A block is a range of it,
- * zero when allocated, given back when freed or when the process ends, however
+ * A device is a region with a buddy tree over it. A block is one allocation of it,
+ * zero-filled, and reclaimed when it is freed or when the process ends, however
  * it ends. Two backends have the same API:
  *
  *   device    /dev/buddy of the module buddy_mem: physically contiguous, from
@@ -189,9 +189,9 @@ void buddy_block_unmap(struct buddy_block *block);
  * @block: the block
  * @flags: BUDDY_SHARE_READ_ONLY or 0
  *
- * For others, by SCM_RIGHTS: they make a block of it by buddy_block_from_fd(), or
- * mmap() it at offset 0 and ask its length by BUDDY_IOC_BLOCK. It keeps the memory, whatever becomes of the block and of this
- * process. Close-on-exec.
+ * For other processes, by SCM_RIGHTS: they make a block of it by buddy_block_from_fd(),
+ * or mmap() it at offset 0 and ask its length by BUDDY_IOC_BLOCK. It keeps the memory,
+ * even if the block is freed or this process is gone. Close-on-exec.
  *
  * Return: the descriptor; -EINVAL (an unknown flag); -EMFILE, -ENFILE;
  * -EOPNOTSUPP with the process backend, whose blocks cannot be shared, and for a
@@ -210,7 +210,7 @@ int buddy_block_share(struct buddy_block *block, uint32_t flags);
 int buddy_block_dmabuf(struct buddy_block *block, uint32_t flags);
 
 /**
- * buddy_block_from_fd() - a block of a block fd that somebody has sent
+ * buddy_block_from_fd() - a block of a block fd that another process has sent
  * @fd: what buddy_block_share() gave in some process; stays open, the block has
  *      its own copy
  * @block: the block

@@ -137,7 +137,7 @@ static const char *why_no_range(const struct buddy_report *r)
 	if (f->length <= f->free)
 		return why_in_pieces(r);
 	if (f->returning)
-		return "{free} are free, the largest range has {largest}, and {returning} are freed but still held (buddyctl stats); ask for less, or wait until they are back";
+		return "{free} are free, the largest range has {largest}, and {returning} are being reclaimed or in quarantine (buddyctl stats); ask for less, or wait until they are back";
 	if (f->where == WHERE_PROCESS)
 		return "{free} are free, and the largest range has {largest}; ask for less, free blocks, or make the region larger (BUDDY_SIZE, or the size of buddy_dev_open())";
 	return "{free} are free, and the largest range has {largest}; ask for less, free blocks (buddyctl map shows whose they are), or load the module with a larger size=";
@@ -368,7 +368,7 @@ static const struct buddy_cause rows[] = {
 	{ ANY, ENOTTY, .text = "the module does not know this call: it is older than the library; install both from one release" },
 	{ ANY, ENOENT, .text = "there is no such block: it was freed before, here or by another process that shares this device since fork()" },
 	{ ANY, ENOMEM, .text = "the kernel has no memory for it" },
-	{ ANY, EINTR, .text = "a signal has killed the process while it waited for memory that comes back" },
+	{ ANY, EINTR, .text = "a fatal signal arrived while the call waited for memory to be reclaimed" },
 };
 
 const char *buddy_error_find(const struct buddy_cause *causes, size_t count,

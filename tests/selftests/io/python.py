@@ -12,13 +12,13 @@ import struct
 import sys
 
 # struct buddy_alloc, and _IOWR(0xBD, 0x81, struct buddy_alloc)
-ALLOC = struct.Struct("=IIQQQQIIQQQ")
+ALLOC = struct.Struct("=II10Q")
 OUT_OFFSET = 5
 IOC_ALLOC = 3 << 30 | ALLOC.size << 16 | 0xBD << 8 | 0x81
 
 
 def block_map(fd, length):
-    reply = bytearray(ALLOC.pack(ALLOC.size, 0, length, *[0] * 8))
+    reply = bytearray(ALLOC.pack(ALLOC.size, 0, length, *[0] * 9))
     fcntl.ioctl(fd, IOC_ALLOC, reply)
     offset = ALLOC.unpack(reply)[OUT_OFFSET]
     return mmap.mmap(fd, length, offset=offset)

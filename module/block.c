@@ -1,100 +1,126 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * block.c - blocks: where they lie. From a block without a place to one with pages, in
- * units of the region's tree, or in a unit that is split for its file.
+ * block.c - blocks: from ALLOC to the last reference, and their lengths.
  *
- * What the pages of a block are known by, index.c has; who refers to it, file.c and
- * mappings; its end, reclaim.c.
+ * Owns struct buddy_kblock and file->blocks. A block has one reference of its handle, of
+ * each VMA, and of each block fd. The one that is dropped last releases the extents
+ * (space.c), and what was touched is reclaimed (reclaim.c); the block itself is gone then.
+ *
+ * Whatever finds no room reclaims and tries again, in one loop: retry().
  */
 #include <linux/slab.h>
 
 #include "buddy.h"
 
+static int page_in_block(const void *key, const struct rb_node *node)
+{
+	const struct buddy_kblock *block = rb_entry(node, struct buddy_kblock, node);
+	u64 page = *(const u64 *)key;
+
+	if (page < block->pgoff)
+		return -1;
+	return page - block->pgoff >= block->pages;
+}
+
+/**
+ * buddy_kblock_find() - the named block of a file that holds a range
+ * @file: the file
+ * @pgoff: first page of the range, as in block->pgoff
+ * @pages: its length, 1 or more
+ *
+ * Return: the block with one more reference, or NULL if the range does not lie in one
+ * block of this file.
+ */
+struct buddy_kblock *buddy_kblock_find(struct buddy_file *file, u64 pgoff, u64 pages)
+{
+	struct buddy_kblock *block;
+	struct rb_node *node;
+
+	spin_lock(&file->region->lock);
+	node = rb_find(&pgoff, &file->blocks, page_in_block);
+	block = rb_entry_safe(node, struct buddy_kblock, node);
+	if (block && block->named && pages <= block->pages - (pgoff - block->pgoff))
+		buddy_kblock_get(block);
+	else
+		block = NULL;
+	spin_unlock(&file->region->lock);
+	return block;
+}
+
 /*
- * Takes whole units from the region's tree, and if the block has a tail one more, which
- * is then split.
+ * Allocation
  */
-static int place_in_units(struct buddy_kblock *block, u32 align)
-{
-	struct buddy_region *region = block->region;
-	u32 whole = buddy_kblock_units(block);
-	u32 units = whole + !!buddy_kblock_tail(block);
-	long first = buddy_core_alloc(&region->core, units,
-				      align / BUDDY_UNIT_PAGES);
-	int err = 0;
 
-	if (first < 0)
-		return first;
-	block->first = first * BUDDY_UNIT_PAGES;
-	if (units == whole)
-		return 0;
-	/* The whole units come back as one, the other when it is empty. */
-	if (whole)
-		err = buddy_core_divide(&region->core, first, units, whole);
-	WARN_ON_ONCE(err);
-	buddy_unit_split(block, first + whole);
-	return 0;
-}
-
-/**
- * buddy_kblock_place() - find a place for a block, without help
- * @block: a new one
- * @align: 0 or a power of two, in pages
- * @help: its @looks is set if there is no place
- *
- * Return: 0 or -ENOMEM.
- */
-int buddy_kblock_place(struct buddy_kblock *block, u32 align,
-		       struct buddy_help *help)
-{
-	struct buddy_region *region = block->region;
-	bool small = !buddy_kblock_units(block) && align < BUDDY_UNIT_PAGES;
-	int err = -ENOMEM;
-
-	spin_lock(&region->lock);
-	if (small)
-		err = buddy_unit_alloc(block, align);
-	if (err)
-		err = place_in_units(block, align);
-	if (!err)
-		buddy_kblock_insert(block);
-	help->looks = region->looks;
-	spin_unlock(&region->lock);
-	return err;
-}
-
-/**
- * buddy_kblock_new() - a block without a place, with one reference
- * @file: its owner
- * @pages: its length
- *
- * Return: the block, for buddy_kblock_destroy() or buddy_kblock_place(); or NULL.
- */
-struct buddy_kblock *buddy_kblock_new(struct buddy_file *file, u32 pages)
+static struct buddy_kblock *block_create(struct buddy_file *file, u32 pages)
 {
 	struct buddy_kblock *block = kzalloc(sizeof(*block), GFP_KERNEL_ACCOUNT);
 
 	if (!block)
 		return NULL;
-	block->region = file->region;
-	block->pages = pages;
 	block->file = file;
 	buddy_file_get(file);
-	block->state = BUDDY_EXTENT_USED;
+	block->pages = pages;
+	block->extents = block->own;
 	refcount_set(&block->refs, 1);
 	return block;
 }
 
-/**
- * buddy_kblock_destroy() - undo buddy_kblock_new()
- * @block: one without a place
- *
- * May sleep.
- */
-void buddy_kblock_destroy(struct buddy_kblock *block)
+static void block_destroy(struct buddy_kblock *block)
 {
 	buddy_file_put(block->file);
 	kfree(block);
+}
+
+/**
+ * struct buddy_want - a block that is to be had, or to be longer
+ * @block: the block, new or to grow
+ * @handle: of the block that is to grow
+ * @pages: the length that it is to have
+ * @align: of a new one: 0 or a power of two, in pages
+ * @scatter: of a new one: it need not be contiguous
+ */
+struct buddy_want {
+	struct buddy_kblock *block;
+	u64 handle;
+	u32 pages;
+	u32 align;
+	bool scatter;
+};
+
+/*
+ * Runs @step until it does not fail for lack of room in the region, or reclaim has
+ * nothing more to give.
+ * Return: what @step returns, but -ENOMEM for -ENOSPC; -EINTR when killed.
+ */
+static int retry(struct buddy_file *file,
+		 int (*step)(struct buddy_file *file, const struct buddy_want *want,
+			     u64 *progress),
+		 const struct buddy_want *want)
+{
+	struct buddy_help help = { 0 };
+	int helped = 1, err = -ENOSPC;
+
+	while (err == -ENOSPC && helped > 0) {
+		err = step(file, want, &help.progress);
+		if (err == -ENOSPC)
+			helped = buddy_reclaim_help(file->region, &help);
+	}
+	if (helped < 0)
+		return helped;
+	return err == -ENOSPC ? -ENOMEM : err;
+}
+
+static int take(struct buddy_file *file, const struct buddy_want *want, u64 *progress)
+{
+	int err;
+
+	spin_lock(&file->region->lock);
+	*progress = file->region->progress;
+	err = buddy_space_take(want->block, want->align);
+	spin_unlock(&file->region->lock);
+	if (err == -ENOSPC && want->scatter)
+		err = buddy_scatter_gather(want->block);
+	return err;
 }
 
 /**
@@ -102,31 +128,235 @@ void buddy_kblock_destroy(struct buddy_kblock *block)
  * @file: its owner
  * @pages: exact length, 1 .. region->pages
  * @align: 0 or a power of two, in pages
+ * @scatter: if there is no one range, the block is made of several
  *
- * Where no range fits, helps to bring back what was freed before it gives up.
+ * If there is no room, reclaims what was released before it gives up.
  *
- * Return: the block; -ENOMEM; -EINTR when killed.
+ * Return: the block; -ENOMEM (with @scatter: all that can be free to the file is not
+ * enough); -EINTR when killed.
  */
 struct buddy_kblock *buddy_kblock_alloc(struct buddy_file *file, u32 pages,
-					u32 align)
+					u32 align, bool scatter)
 {
-	struct buddy_region *region = file->region;
-	struct buddy_kblock *block = buddy_kblock_new(file, pages);
-	struct buddy_help help = { 0 };
-	int helped = 1;
+	struct buddy_want want = {
+		.block = block_create(file, pages),
+		.align = align,
+		.scatter = scatter,
+	};
+	int err;
+
+	if (!want.block)
+		return ERR_PTR(-ENOMEM);
+	err = retry(file, take, &want);
+	if (!err)
+		return want.block;
+	block_destroy(want.block);
+	if (err == -ENOMEM) {
+		spin_lock(&file->region->lock);
+		file->region->fails++;
+		spin_unlock(&file->region->lock);
+	}
+	return ERR_PTR(err);
+}
+
+/**
+ * buddy_kblock_put() - drop a reference; the last one releases the block
+ * @block: the block
+ * @own: the caller runs in the time of the block's owner, who may then check and zero
+ *       what is small
+ *
+ * May sleep.
+ */
+void buddy_kblock_put(struct buddy_kblock *block, bool own)
+{
+	struct buddy_file *file = block->file;
+	struct buddy_unit *unit;
+
+	if (!refcount_dec_and_test(&block->refs))
+		return;
+	spin_lock(&file->region->lock);
+	rb_erase(&block->node, &file->blocks);
+	file->region->nr_blocks--;
+	file->region->frees++;
+	spin_unlock(&file->region->lock);
+	unit = buddy_scatter_end(block);
+	buddy_reclaim_go(file, own ? unit : NULL);
+	block_destroy(block);
+}
+
+/*
+ * Names
+ */
+
+/**
+ * buddy_kblock_publish() - give a block its handle; cannot fail
+ * @file: the file
+ * @handle: from buddy_handle_reserve()
+ * @block: a block of @file; its reference goes to the handle
+ */
+void buddy_kblock_publish(struct buddy_file *file, u64 handle, struct buddy_kblock *block)
+{
+	spin_lock(&file->region->lock);
+	block->named = true;
+	spin_unlock(&file->region->lock);
+	/* Before this no call can free the handle, and reset what was set above. */
+	buddy_handle_publish(file, handle, block);
+}
+
+static void unname(struct buddy_kblock *block)
+{
+	spin_lock(&block->file->region->lock);
+	block->named = false;
+	spin_unlock(&block->file->region->lock);
+	buddy_kblock_put(block, true);
+}
+
+/**
+ * buddy_kblock_free() - take a handle away
+ * @file: the file
+ * @handle: any number
+ *
+ * May sleep.
+ *
+ * Return: 0, or -ENOENT if @file has no such handle.
+ */
+int buddy_kblock_free(struct buddy_file *file, u64 handle)
+{
+	struct buddy_kblock *block = buddy_handle_free(file, handle);
 
 	if (!block)
-		return ERR_PTR(-ENOMEM);
-	while (helped > 0) {
-		if (!buddy_kblock_place(block, align, &help))
-			return block;
-		helped = buddy_reclaim_help(region, &help);
+		return -ENOENT;
+	unname(block);
+	return 0;
+}
+
+/**
+ * buddy_kblock_close() - the open file is gone: all its handles end
+ * @file: the file; no one else uses it, and no mapping of it is left
+ *
+ * May sleep.
+ */
+void buddy_kblock_close(struct buddy_file *file)
+{
+	struct buddy_kblock *block;
+	u32 index = 0;
+
+	while ((block = buddy_handle_next(file, &index))) {
+		unname(block);
+		cond_resched();
 	}
-	buddy_kblock_destroy(block);
-	if (helped < 0)
-		return ERR_PTR(helped);
+	buddy_handle_destroy(file);
+	spin_lock(&file->region->lock);
+	file->closed = true;
+	spin_unlock(&file->region->lock);
+	buddy_file_put(file);
+}
+
+/*
+ * Another length
+ */
+
+/*
+ * The block of a handle that is the only reference to it, with all locks.
+ * Return: the block; -ENOENT; -EBUSY; -EOPNOTSUPP.
+ */
+static struct buddy_kblock *only_named(struct buddy_file *file, u64 handle)
+{
+	struct buddy_kblock *block = buddy_handle_find(file, handle);
+
+	if (!block)
+		return ERR_PTR(-ENOENT);
+	/* pairs with the release in refcount_dec_and_test() and refcount_dec() */
+	if (refcount_read(&block->refs) > 1)
+		return ERR_PTR(-EBUSY);
+	smp_acquire__after_ctrl_dep();
+	return block;
+}
+
+/**
+ * buddy_kblock_trim() - give the end of a block back
+ * @file: the file
+ * @handle: any number
+ * @pages: the new length, 1 or more
+ *
+ * Only while the handle is the one reference to the block: no mapping, block fd or
+ * dma-buf knows its old end, and with the locks held none can appear.
+ *
+ * Return: 0; -ENOENT (no such handle); -EBUSY (something else refers to the block, or
+ * another TRIM of it has not ended); -EINVAL (it is shorter than @pages).
+ */
+int buddy_kblock_trim(struct buddy_file *file, u64 handle, u32 pages)
+{
+	struct buddy_region *region = file->region;
+	struct buddy_unit *unit = NULL;
+	struct buddy_kblock *block;
+	u32 from = 0, to = 0;
+	int err = 0;
+
+	spin_lock(&file->handles.lock);
 	spin_lock(&region->lock);
-	region->fails++;
+	block = only_named(file, handle);
+	if (IS_ERR(block)) {
+		err = PTR_ERR(block);
+	} else if (pages > block->pages) {
+		err = -EINVAL;
+	} else if (pages < block->pages) {
+		to = block->nr;
+		buddy_space_shorten(block, pages);
+		from = block->nr;
+		unit = buddy_unit_of(region, block->extents[from - 1].first);
+		/* until its other extents are released */
+		buddy_kblock_get(block);
+	}
 	spin_unlock(&region->lock);
-	return ERR_PTR(-ENOMEM);
+	spin_unlock(&file->handles.lock);
+	if (err || !to)
+		return err;
+	buddy_space_release(block, from, max(from, to));
+	buddy_kblock_put(block, true);
+	buddy_reclaim_go(file, unit);
+	return 0;
+}
+
+static int grow(struct buddy_file *file, const struct buddy_want *want, u64 *progress)
+{
+	struct buddy_kblock *block;
+	int err = 0;
+
+	spin_lock(&file->handles.lock);
+	spin_lock(&file->region->lock);
+	*progress = file->region->progress;
+	block = only_named(file, want->handle);
+	if (IS_ERR(block))
+		err = PTR_ERR(block);
+	else if (block->scattered)
+		err = -EOPNOTSUPP;
+	else if (want->pages < block->pages)
+		err = -EINVAL;
+	else if (want->pages > block->pages)
+		err = buddy_space_extend(block, want->pages);
+	spin_unlock(&file->region->lock);
+	spin_unlock(&file->handles.lock);
+	return err;
+}
+
+/**
+ * buddy_kblock_grow() - make a block longer, where it lies
+ * @file: the file
+ * @handle: any number
+ * @pages: the new length
+ *
+ * As for a TRIM, only while the handle is the one reference. If what follows is not
+ * free, reclaims what was released before it gives up. What is added is zero.
+ *
+ * Return: 0; -ENOENT (no such handle); -EBUSY (something else refers to the block);
+ * -EINVAL (it is longer than @pages); -EOPNOTSUPP (it is scattered); -ENOMEM (what
+ * follows is not free); -EFBIG (the region ends before; or a small block would leave
+ * its unit, which it does not start); -EINTR.
+ */
+int buddy_kblock_grow(struct buddy_file *file, u64 handle, u32 pages)
+{
+	struct buddy_want want = { .handle = handle, .pages = pages };
+
+	return retry(file, grow, &want);
 }

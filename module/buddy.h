@@ -4,13 +4,16 @@
  *
  *   region   one contiguous range of memory in units of 2 MiB, one tree over the
  *            units, one device node
- *   unit     where the kernel makes them: one folio of order 9, else 512 pages.
- *            Part of a large block; or split for one file's small blocks
+ *   unit     where the kernel makes them: one folio of order 9, else 512 pages. Free;
+ *            whole, a part of one block; split, for the small blocks and tails of one
+ *            file; or released and being reclaimed. Its metadata is there from load
  *   file     an open file of the node; owns handles and split units, and is there as
- *            long as one of its blocks is
+ *            long as anything of it is
  *   block    (struct buddy_kblock: struct buddy_block is the library's) what ALLOC
- *            gives out: whole units, then a tail in a split unit; until its last
- *            reference (handle, mapping) is dropped and its pages are reclaimed
+ *            gives out, until its last reference (handle, mapping, block fd) is dropped
+ *   extent   a part of a block that is contiguous: a run of whole units, or a range in
+ *            one split unit. Exists only inside a block: what is being reclaimed has
+ *            its state in its units
  *
  * Lengths and offsets are in pages unless a name says units or bytes.
  *
@@ -23,15 +26,15 @@
  *     file->handles.lock (spinlock)
  *       region->lock (spinlock)
  *
- * region->lock is held for a
- * time bounded by the number of orders, the depth of one red-black tree, and the
- * number of threads that look at freed blocks. Nothing is allocated, zeroed, or copied to
- * or from a user under either.
+ * region->lock is held for a time bounded by the number of orders, the pages of a unit and
+ * the depth of one red-black tree. Nothing is allocated, zeroed, or copied to or from a
+ * user under either.
  */
 #ifndef BUDDY_H
 #define BUDDY_H
 
 #include <kunit/test-bug.h>
+#include <linux/bitmap.h>
 #include <linux/bug.h>
 #include <linux/fs.h>
 #include <linux/idr.h>
@@ -86,6 +89,7 @@
 /**
  * struct buddy_region - memory, its tree, and all blocks in it
  * @misc: the device node
+ * @block_fops: the operations of block fds
  * @name: of the node
  * @base_pfn: first page; contiguous from there
  * @pages: length
@@ -94,35 +98,41 @@
  * @folios: units are folios, and large blocks are mapped by huge pages
  * @core_mem: the tree's metadata
  * @units: by number, split or not
- * @inode: address space of mappings of block fds whose block has no tail
  * @places: numbers of the places of scattered blocks
  *
  * @lock: protects all members below, and the members of its blocks, units and
  *        files that say so
  * @core: the tree; its granules are units
  * @private: free pages in split units
- * @blocks: all blocks that are not free, by offset
- * @nr_blocks: those in state BUDDY_EXTENT_USED
+ * @nr_blocks: blocks with a reference
  * @allocs: blocks ever allocated
  * @frees: blocks ever released
- * @fails: allocations that found no memory, help included
- * @dead: freed blocks to be looked at now, the first freed first
- * @held: freed blocks that somebody held when last looked at (quarantine)
- * @nr_held: number of these
- * @looking: freed blocks that somebody is looking at
- * @broken: freed blocks with a poisoned page, for ever
- * @births: blocks ever freed
- * @looks: times that somebody finished looking at a block
- * @retired: pages of the blocks in @broken
- * @returning: pages in state BUDDY_EXTENT_RETURNING
- * @quarantined: pages in state BUDDY_EXTENT_QUARANTINED
- * @poll_ms: time to the next look at @held
+ * @fails: allocations that found no memory, direct reclaim included
+ * @returning: pages released, not yet checked
+ * @quarantined: pages released, but pinned when last checked
+ * @retired: pages withheld for a poisoned one
+ * @reported: of these, that the log has
  *
- * @progress: woken whenever @looks changes
- * @work: looks at @dead and @held
+ * Of item.c, which describes them there:
+ * @reclaiming: files with released units
+ * @nr_items: units and runs of units that are being reclaimed
+ * @pass: number of the pass that runs, or ran last
+ * @pass_done: number of the last pass that is complete
+ * @pass_wanted: passes up to this one are asked for
+ * @to_check: items that the pass has not checked yet
+ * @progress: times that something became free
+ * @works: works of files that are queued or run
+ * @stopping: no more are queued
+ *
+ * @changed: woken by progress, and when a pass is complete
+ * @queue: where the works run
+ * @file_work: the work of a file
+ * @kicker: starts the works of all files in @reclaiming, for a pass
+ * @waker: wakes who waits for @changed
  */
 struct buddy_region {
 	struct miscdevice misc;
+	const struct file_operations *block_fops;
 	char name[16];
 	unsigned long base_pfn;
 	u32 pages;
@@ -131,61 +141,103 @@ struct buddy_region {
 	bool folios;
 	void *core_mem;
 	struct buddy_unit *units;
-	struct inode *inode;
 	struct ida places;
 
 	spinlock_t lock;	/* protects all from here to poll_ms */
 	struct buddy_core core;
 	u32 private;
-	struct rb_root blocks;
 	u32 nr_blocks;
 	u64 allocs;
 	u64 frees;
 	u64 fails;
-	struct list_head dead;
-	struct list_head held;
-	u32 nr_held;
-	struct list_head looking;
-	struct list_head broken;
-	u64 births;
-	u64 looks;
-	u32 retired;
 	u32 returning;
 	u32 quarantined;
-	unsigned int poll_ms;
+	u32 retired;
+	u32 reported;
 
-	wait_queue_head_t progress;
-	struct delayed_work work;
+	struct list_head reclaiming;
+	u32 nr_items;
+	u32 pass;
+	u32 pass_done;
+	u32 pass_wanted;
+	u32 to_check;
+	u64 progress;
+	u32 works;
+	bool stopping;
+
+	wait_queue_head_t changed;
+	struct workqueue_struct *queue;
+	work_func_t file_work;
+	struct work_struct kicker;
+	struct work_struct waker;
+};
+
+/* What a unit is; of a run of units, what its first one says. */
+enum buddy_unit_state {
+	BUDDY_UNIT_WHOLE,	/* free in the tree, or of a block */
+	BUDDY_UNIT_SPLIT,
+	BUDDY_UNIT_DEAD,	/* a run that was released */
+	BUDDY_UNIT_RETIRED,	/* has a poisoned page */
 };
 
 /**
- * struct buddy_unit - a unit of the region, and how it is split
+ * struct buddy_unit - what the module knows of a unit of the region
+ * @region: the region
  * @number: of the unit in the region
- * @faults: faults into the unit read; the reference test writes. Protects
+ * @touched: there was a fault while it was whole: it may not be zero. Set without a
+ *           lock, cleared while nothing refers to the unit
+ * @faults: faults into a split unit read; the reference check writes. Protects
  *          @faulted
- * @faulted: something may refer to a page of the unit: there was a fault since
- *           the last reference test that succeeded
- * @maps: VMAs that have a part of it, or of a block that has; not fewer
+ * @faulted: something may refer to a page of the split unit: there was a fault since
+ *           the last reference check that succeeded
+ * @maps: VMAs of blocks that have a part of the split unit; not fewer
  *
  * Under region->lock:
- * @file: that it is split for; all mappings of its blocks are in its address space. NULL
- *        if the unit is not split
- * @aliased: there was a piece of a scattered block in it, mapped elsewhere
- * @listed: pages of the largest free node when it was put into that list; 0: in none
- * @free: in file->free_units[], while it has a free page
- * @bits: which of its pages are free
+ * @state: as above
+ * @file: of a split or dead unit: a reference to its file, in whose address space all
+ *        mappings of its blocks are; of the first whole unit of an extent: its block's
+ * @run: dead: units of the run that starts here
+ * @aliases: split: struct buddy_alias of scattered blocks that have a part of it
+ * @listed: split: pages of the largest free node when it was put into @free
+ * @free: split: in file->free_units[], while it has a free page
+ * @bits: split: which of its pages are free
+ * @dead: split: pages that were released, and are in use in @bits until they are free
+ * @retired: split: likewise pages that are poisoned, and never become free
+ *
+ * Likewise, of item.c:
+ * @wait: in file->dead or file->held
+ * @busy: is being checked
+ * @again: split: more was released since the check began
+ * @held: was found pinned
+ * @pass: the last pass that checked it
+ * @tries: times that it was found pinned in this pass
+ * @probe_page: page of this unit that was found pinned
  */
 struct buddy_unit {
+	struct buddy_region *region;
 	u32 number;
-	u32 listed;
-	bool faulted;
-	bool aliased;
+	bool touched;
 	struct rw_semaphore faults;
+	bool faulted;
 	atomic_t maps;
 
+	u8 state;
+	u32 run;
 	struct buddy_file *file;
+	struct list_head aliases;
 	struct list_head free;
+	u32 listed;
 	struct buddy_bits bits;
+	DECLARE_BITMAP(dead, BUDDY_BITS_PAGES);
+	DECLARE_BITMAP(retired, BUDDY_BITS_PAGES);
+
+	struct list_head wait;
+	bool busy;
+	bool again;
+	bool held;
+	u8 tries;
+	u16 probe_page;
+	u32 pass;
 };
 
 #define BUDDY_HANDLE_SLOTS	256	/* in a chunk, which is a page of 4 KiB */
@@ -220,22 +272,37 @@ struct buddy_handles {
 
 /**
  * struct buddy_file - an open file of a region's node
- * @refs: one of the open file, and one of each block that it allocated
+ * @refs: of the open file, each of its blocks, each unit that is split or dead, and its
+ *        work while that is queued
  * @region: the region; outlives the file
  * @opener: the process that opened it
  * @uid: its effective user at that time
- * @inode: address space of its mappings, and of block fds of its small blocks;
- *         its size is what makes the kernel map whole folios. One for each file,
+ * @inode: address space of its mappings, and of block fds of blocks with a part of a
+ *         split unit; its size is what makes the kernel map whole folios. One for each file,
  *         so that no file waits for another's
  * @handles: each holds a reference to its block
  *
  * Under region->lock:
  * @closed: the open file is gone
+ * @blocks: those that have a reference, by pgoff
  * @free_units: split units with free pages, by the order of the largest free node
  * @private: free pages in its units
+ *
+ * Likewise, of item.c:
+ * @dead: units and runs that were released, to be checked
+ * @held: units and runs that were pinned when last checked
+ * @nr_items: of both, and those that are being checked
+ * @reclaiming: in region->reclaiming, while it has such items
+ * @kicked: the last pass for which its work was started
+ * @check_held: when its work runs next, it checks what is held, too
+ * @retry: the next check of @held is one of several in a pass
+ * @poll_ms: time between two checks of @held
+ * @due: when the next one is to be, in jiffies
+ *
+ * @work: checks @dead and @held
  */
 struct buddy_file {
-	struct kref refs;
+	refcount_t refs;
 	struct buddy_region *region;
 	struct pid *opener;
 	kuid_t uid;
@@ -243,104 +310,95 @@ struct buddy_file {
 	struct buddy_handles handles;
 
 	bool closed;
+	struct rb_root blocks;
 	struct list_head free_units[BUDDY_BITS_ORDERS];
 	u32 private;
+
+	struct list_head dead;
+	struct list_head held;
+	u32 nr_items;
+	struct list_head reclaiming;
+	u32 kicked;
+	bool check_held;
+	bool retry;
+	unsigned int poll_ms;
+	unsigned long due;
+
+	struct delayed_work work;
 };
 
 /**
- * struct buddy_kblock - a range of the region that is not free, or a scattered block
- * @region: the region
- * @file: the file that allocated it; a reference
- * @first: first page, from the start of the region; of a scattered block, of its
- *         place beyond the region, where it is mapped
- * @pages: length, exact: whole units, then the tail
- * @tail: the split unit that has what is more than whole units, or NULL; of a
- *        scattered block, that of its last piece
- * @refs: one of the handle, of each VMA, of each block fd; at 0 the way back
- *        starts. Pieces have none: they go with the scattered block
- * @touched: there was a fault: pages may be in use and not zero
+ * struct buddy_extent - a contiguous part of a block
+ * @first: first page, from the start of the region
+ * @pages: length
+ * @at: its first page in the block
+ * @split: it lies in a split unit; else it is a run of whole units
+ * @touched: there was a fault, or a device has it: pages may be in use and not zero
  *
- * @pieces: of a scattered block: blocks, by @alias; else empty. Constant once the
- *          block is published
- * @askew: of a scattered block: its last part does not start its unit
- * @sibling: of a piece: in @pieces of the scattered block
- * @alias: of a piece: where it is mapped instead of @first, else 0
+ * Constant while anything but a handle refers to the block, but for @touched.
+ */
+struct buddy_extent {
+	u32 first;
+	u32 pages;
+	u32 at;
+	bool split;
+	bool touched;
+};
+
+/**
+ * struct buddy_alias - where pages of a split unit are mapped otherwise
+ * @list: in unit->aliases
+ * @pgoff: of the first page in file->inode, less BUDDY_MMAP_BASE_PAGES
+ * @pages: length
+ */
+struct buddy_alias {
+	struct list_head list;
+	u64 pgoff;
+	u32 pages;
+};
+
+/**
+ * struct buddy_kblock - what ALLOC gives out
+ * @file: the file that allocated it; a reference
+ * @refs: one of the handle, of each VMA, of each block fd; the last one that is
+ *        dropped releases the extents and ends the block
+ * @pgoff: where it is mapped: its first page, or a place beyond the region
+ * @pages: length, exact
+ * @nr: number of extents
+ * @extents: by place in the block: @own, or an array of its own
+ * @aliases: of a scattered block: one for each extent in a split unit, or NULL
+ * @scattered: it is not contiguous, and has a place
+ * @huge: the kernel may map all of its whole units by huge pages
+ * @own: its whole units and its tail, or the one part of a small block
  *
  * Under region->lock:
  * @named: there is a handle, so that mmap() may find the block. The handle's
  *         reference is there as long as this is set
- * @state: BUDDY_EXTENT_USED, _RETURNING or _QUARANTINED
- * @node: in region->blocks
- * @wait: in region->dead, held, looking or broken
- * @born: when it was freed: the value of region->births
- *
- * Of whoever took the block off these lists:
- * @held_at: the page that was found held when last looked at
+ * @node: in file->blocks
  */
 struct buddy_kblock {
-	struct buddy_region *region;
 	struct buddy_file *file;
-	u64 first;
+	u64 pgoff;
 	u32 pages;
-	struct buddy_unit *tail;
+	u32 nr;
 	refcount_t refs;
-	bool touched;
-
-	struct rb_root pieces;
-	bool askew;
-	struct rb_node sibling;
-	u64 alias;
-
+	bool scattered;
+	bool huge;
 	bool named;
-	u32 state;
 	struct rb_node node;
-	struct list_head wait;
-	u64 born;
-
-	u32 held_at;
+	struct buddy_extent *extents;
+	struct buddy_alias *aliases;
+	struct buddy_extent own[2];
 };
 
-static inline bool buddy_kblock_is_scattered(const struct buddy_kblock *block)
+#define buddy_for_each_extent(e, block)					\
+	for (e = (block)->extents; e < (block)->extents + (block)->nr; e++)
+
+/* The unit that a page lies in. */
+static inline struct buddy_unit *buddy_unit_of(const struct buddy_region *region,
+					       u32 page)
 {
-	return !RB_EMPTY_ROOT(&block->pieces);
-}
-
-/* All blocks that a block has pages in: its pieces, or itself. */
-#define buddy_for_each_piece(piece, block)				\
-	for (piece = buddy_piece_first(block); piece;			\
-	     piece = buddy_piece_next(piece))
-
-static inline struct buddy_kblock *buddy_piece_first(struct buddy_kblock *block)
-{
-	struct rb_node *node = rb_first(&block->pieces);
-
-	return node ? rb_entry(node, struct buddy_kblock, sibling) : block;
-}
-
-static inline struct buddy_kblock *buddy_piece_next(struct buddy_kblock *piece)
-{
-	struct rb_node *node = piece->alias ? rb_next(&piece->sibling) : NULL;
-
-	return node ? rb_entry(node, struct buddy_kblock, sibling) : NULL;
-}
-
-/* All split units that have pages of a block. */
-#define buddy_for_each_tail(piece, block)				\
-	for (piece = buddy_piece_last(block); piece && piece->tail;	\
-	     piece = buddy_piece_prev(piece))
-
-static inline struct buddy_kblock *buddy_piece_last(struct buddy_kblock *block)
-{
-	struct rb_node *node = rb_last(&block->pieces);
-
-	return node ? rb_entry(node, struct buddy_kblock, sibling) : block;
-}
-
-static inline struct buddy_kblock *buddy_piece_prev(struct buddy_kblock *piece)
-{
-	struct rb_node *node = piece->alias ? rb_prev(&piece->sibling) : NULL;
-
-	return node ? rb_entry(node, struct buddy_kblock, sibling) : NULL;
+	return &region->units[page / BUDDY_UNIT_PAGES];
 }
 
 static inline struct page *buddy_region_page(const struct buddy_region *region,
@@ -351,7 +409,13 @@ static inline struct page *buddy_region_page(const struct buddy_region *region,
 
 static inline void buddy_file_get(struct buddy_file *file)
 {
-	kref_get(&file->refs);
+	refcount_inc(&file->refs);
+}
+
+/* Drops a reference that is not the last one: the caller has another. */
+static inline void buddy_file_unref(struct buddy_file *file)
+{
+	refcount_dec(&file->refs);
 }
 
 /* One more reference; for who has one, or sees under a lock that there is one. */
@@ -365,47 +429,30 @@ static inline u64 buddy_bytes(u64 pages)
 	return pages << PAGE_SHIFT;
 }
 
-/* The whole units of a block; what is more is its tail. */
-static inline u32 buddy_kblock_units(const struct buddy_kblock *block)
-{
-	return block->pages / BUDDY_UNIT_PAGES;
-}
-
-static inline u32 buddy_kblock_tail(const struct buddy_kblock *block)
-{
-	return block->pages % BUDDY_UNIT_PAGES;
-}
-
-/* Where the tail starts in its unit, pages. */
-static inline u32 buddy_kblock_tail_start(const struct buddy_kblock *block)
-{
-	return (block->first + block->pages - buddy_kblock_tail(block)) %
-	       BUDDY_UNIT_PAGES;
-}
-
 /**
- * struct buddy_help - how far an allocation has helped; zero at its start
- * @started: the next two are set
- * @born: look at blocks freed up to here
- * @held: quarantined blocks to look at, one look each
- * @looks: region->looks when the allocation last failed
- * @rounds: times that it began again
+ * struct buddy_help - how far an allocation has reclaimed; zero at its start
+ * @progress: region->progress when the allocation last failed
+ * @began: region->progress when @pass was asked for
+ * @pass: what was released before it is checked when this pass is complete; 0: not
+ *        yet asked for
+ * @rounds: passes that it has asked for
  */
 struct buddy_help {
-	bool started;
-	u64 born;
-	u32 held;
-	u64 looks;
+	u64 progress;
+	u64 began;
+	u32 pass;
 	u32 rounds;
 };
 
 /* unit.c */
-struct buddy_unit *buddy_unit_table(u32 units, int node);
-int buddy_unit_alloc(struct buddy_kblock *block, u32 align);
-void buddy_unit_split(struct buddy_kblock *block, u32 number);
+struct buddy_unit *buddy_unit_table(struct buddy_region *region);
+long buddy_unit_alloc(struct buddy_file *file, u32 pages, u32 align);
+void buddy_unit_split(struct buddy_unit *unit, struct buddy_file *file, u32 pages);
 int buddy_unit_take(struct buddy_unit *unit, u32 at, u32 pages);
-void buddy_unit_free(struct buddy_kblock *block);
-void buddy_unit_dissolve(struct buddy_kblock *block);
+void buddy_unit_divide(struct buddy_unit *unit, u32 at, u32 pages, u32 first);
+int buddy_unit_extend(struct buddy_unit *unit, u32 at, u32 pages, u32 more);
+void buddy_unit_free(struct buddy_unit *unit, u32 at, u32 pages);
+void buddy_unit_unsplit(struct buddy_unit *unit);
 u32 buddy_unit_largest(struct buddy_file *file);
 
 /**
@@ -425,6 +472,8 @@ void buddy_window_measure(int wanted, unsigned long most, struct buddy_window *l
 int buddy_window_take(struct buddy_region *region, int wanted,
 		      struct buddy_window *largest);
 void buddy_window_put(struct buddy_region *region);
+bool buddy_zero_pages(const struct buddy_region *region, u32 first, u32 pages,
+		      bool killable);
 
 #define BUDDY_MAX_REGIONS	8
 
@@ -456,35 +505,66 @@ void buddy_plan_failed(const struct buddy_plan *plan, int index,
 		       const struct buddy_window *largest);
 
 /* region.c */
-int buddy_region_init(void);
-void buddy_region_exit(void);
 struct buddy_region *buddy_region_create(unsigned long bytes, int node,
 					 int index, struct buddy_window *largest);
 void buddy_region_destroy(struct buddy_region *region);
-struct inode *buddy_region_inode(void);
 
-/* index.c */
-struct buddy_kblock *buddy_kblock_at(struct buddy_region *region, u64 page);
-void buddy_kblock_index(struct buddy_kblock *block);
-void buddy_kblock_insert(struct buddy_kblock *block);
-struct buddy_kblock *buddy_kblock_find(struct buddy_file *file, u64 first,
-				       u64 pages);
+/* item.c */
+void buddy_item_range(struct buddy_unit *unit, u32 at, u32 pages);
+void buddy_item_run(struct buddy_unit *unit, struct buddy_file *file, u32 units);
+void buddy_item_cut(struct buddy_unit *unit, u32 units);
+void buddy_item_hold(struct buddy_unit *unit);
+void buddy_item_hold_run(struct buddy_unit *unit, bool again, u32 began);
+void buddy_item_again(struct buddy_unit *unit);
+void buddy_item_done(struct buddy_unit *unit, u32 pages);
+void buddy_item_end(struct buddy_unit *unit);
+u32 buddy_item_pages(const struct buddy_unit *unit);
+struct buddy_unit *buddy_item_next(struct buddy_file *file);
+void buddy_pass_hold(struct buddy_region *region);
+void buddy_pass_release(struct buddy_region *region);
+u32 buddy_pass_request(struct buddy_region *region);
+
+/* extent.c */
+struct buddy_extent *buddy_extent_find(const struct buddy_kblock *block, u32 page);
+void buddy_extent_arrange(struct buddy_kblock *block);
+void buddy_extent_set_alias(struct buddy_kblock *block, u32 i);
+void buddy_extent_touch(struct buddy_kblock *block);
+
+/* space.c */
+int buddy_space_take(struct buddy_kblock *block, u32 align);
+int buddy_space_take_extents(struct buddy_kblock *block, struct buddy_extent *e, u32 pages,
+			     u32 align);
+void buddy_space_insert(struct buddy_kblock *block);
+void buddy_space_shorten(struct buddy_kblock *block, u32 pages);
+int buddy_space_extend(struct buddy_kblock *block, u32 pages);
+struct buddy_unit *buddy_space_release(struct buddy_kblock *block, u32 from, u32 to);
+void buddy_space_return(struct buddy_unit *unit, u32 units);
+void buddy_space_return_empty(struct buddy_unit *unit);
+void buddy_space_divide(struct buddy_unit *unit, u32 units, u32 first);
+
+/* scatter.c */
+int buddy_scatter_gather(struct buddy_kblock *block);
+struct buddy_unit *buddy_scatter_end(struct buddy_kblock *block);
 
 /* block.c */
-struct buddy_kblock *buddy_kblock_new(struct buddy_file *file, u32 pages);
-void buddy_kblock_destroy(struct buddy_kblock *block);
-int buddy_kblock_place(struct buddy_kblock *block, u32 align,
-		       struct buddy_help *help);
 struct buddy_kblock *buddy_kblock_alloc(struct buddy_file *file, u32 pages,
-					u32 align);
+					u32 align, bool scatter);
+void buddy_kblock_put(struct buddy_kblock *block, bool own);
+struct buddy_kblock *buddy_kblock_find(struct buddy_file *file, u64 pgoff, u64 pages);
+void buddy_kblock_publish(struct buddy_file *file, u64 handle, struct buddy_kblock *block);
+int buddy_kblock_free(struct buddy_file *file, u64 handle);
+void buddy_kblock_close(struct buddy_file *file);
+int buddy_kblock_trim(struct buddy_file *file, u64 handle, u32 pages);
+int buddy_kblock_grow(struct buddy_file *file, u64 handle, u32 pages);
+
+/* fs.c */
+int buddy_fs_init(void);
+void buddy_fs_exit(void);
+struct inode *buddy_fs_inode(void);
 
 /* file.c */
 struct buddy_file *buddy_file_create(struct buddy_region *region);
-void buddy_file_close(struct buddy_file *file);
 void buddy_file_put(struct buddy_file *file);
-void buddy_kblock_put(struct buddy_kblock *block);
-void buddy_file_publish(struct buddy_file *file, u64 handle, struct buddy_kblock *block);
-int buddy_file_free(struct buddy_file *file, u64 handle);
 
 /* handle.c */
 void buddy_handle_init(struct buddy_file *file);
@@ -497,27 +577,23 @@ struct buddy_kblock *buddy_handle_get(struct buddy_file *file, u64 handle);
 struct buddy_kblock *buddy_handle_free(struct buddy_file *file, u64 handle);
 struct buddy_kblock *buddy_handle_next(struct buddy_file *file, u32 *index);
 
-/* scatter.c */
-struct buddy_kblock *buddy_scatter_alloc(struct buddy_file *file, u32 pages);
-struct buddy_kblock *buddy_scatter_piece(struct buddy_kblock *block, u64 page);
-void buddy_scatter_free(struct buddy_kblock *block);
-
-/* resize.c */
-int buddy_kblock_trim(struct buddy_file *file, u64 handle, u32 pages);
-int buddy_kblock_grow(struct buddy_file *file, u64 handle, u32 pages);
-
 /* reach.c */
-bool buddy_kblock_is_unreachable(struct buddy_kblock *block);
+bool buddy_reach_unit(struct buddy_unit *unit);
+bool buddy_reach_pages(const struct buddy_region *region, u32 first, u32 pages);
+bool buddy_reach_whole(struct buddy_unit *unit);
+
+/* check.c */
+void buddy_check_item(struct buddy_unit *unit);
+void buddy_check_abandon(struct buddy_unit *unit);
+void buddy_check_unretire(struct buddy_unit *unit);
 
 /* reclaim.c */
 int buddy_reclaim_init(void);
 void buddy_reclaim_exit(void);
 void buddy_reclaim_start(struct buddy_region *region);
 void buddy_reclaim_stop(struct buddy_region *region);
-void buddy_reclaim_block(struct buddy_kblock *block);
+void buddy_reclaim_go(struct buddy_file *file, struct buddy_unit *unit);
 int buddy_reclaim_help(struct buddy_region *region, struct buddy_help *help);
-bool buddy_zero_pages(const struct buddy_region *region, u32 first, u32 pages,
-		      bool killable);
 
 /* ioctl.c, mmap.c: of a node, and of a block fd */
 long buddy_ioctl(struct file *file, unsigned int cmd, unsigned long arg);
@@ -527,13 +603,13 @@ int buddy_kblock_mmap(struct file *file, struct vm_area_struct *vma);
 
 /* share.c */
 struct file *buddy_share_file(struct buddy_kblock *block, bool writable);
+struct buddy_kblock *buddy_share_end(struct inode *inode, struct file *file);
 
 /* dmabuf.c */
 #if IS_ENABLED(CONFIG_DMA_SHARED_BUFFER)
-struct file *buddy_dmabuf_file(struct buddy_kblock *block, bool writable);
+struct file *buddy_dmabuf_file(struct file *share, bool writable);
 #else
-static inline struct file *buddy_dmabuf_file(struct buddy_kblock *block,
-					     bool writable)
+static inline struct file *buddy_dmabuf_file(struct file *share, bool writable)
 {
 	return ERR_PTR(-EOPNOTSUPP);
 }

@@ -3,7 +3,7 @@
  * dmabuf.c - a block as a dma-buf, for devices.
  *
  * The dma-buf holds a block file (share.c), and that the block. Owns the tables of
- * the devices that have the block mapped: one contiguous range, or one a piece,
+ * the devices that have the block mapped: one contiguous range, or one an extent,
  * cut where an entry of a table is full. Its mmap() is that of the block file.
  *
  * Pages are not pinned for a device: the block is there as long as the dma-buf,
@@ -62,29 +62,36 @@ static u32 entry_pages(struct device *device)
 
 static u32 nr_entries(struct buddy_kblock *block, u32 most)
 {
-	struct buddy_kblock *piece;
-	u32 n = 0;
+	struct buddy_extent *e;
+	u32 n = 0, pages = 0;
 
-	buddy_for_each_piece(piece, block)
-		n += DIV_ROUND_UP(piece->pages, most);
-	return n;
+	/* What is contiguous is one range, whatever extents it has. */
+	buddy_for_each_extent(e, block) {
+		if (block->scattered)
+			n += DIV_ROUND_UP(e->pages, most);
+		else
+			pages += e->pages;
+	}
+	return n + DIV_ROUND_UP(pages, most);
 }
 
 static void fill_entries(struct sg_table *sgt, struct buddy_kblock *block, u32 most)
 {
-	struct buddy_kblock *piece = buddy_piece_first(block);
+	struct buddy_region *region = block->file->region;
+	struct buddy_extent *e = block->extents;
 	struct scatterlist *sg;
 	u32 at = 0;
 	int i;
 
 	for_each_sgtable_sg(sgt, sg, i) {
-		u32 n = min(piece->pages - at, most);
+		u32 pages = block->scattered ? e->pages : block->pages;
+		u32 n = min(pages - at, most);
 
-		sg_set_page(sg, buddy_region_page(piece->region, piece->first + at),
+		sg_set_page(sg, buddy_region_page(region, e->first + at),
 			    n << PAGE_SHIFT, 0);
 		at += n;
-		if (at == piece->pages) {
-			piece = buddy_piece_next(piece);
+		if (at == pages) {
+			e++;
 			at = 0;
 		}
 	}
@@ -180,8 +187,8 @@ static int buddy_dmabuf_mmap(struct dma_buf *dmabuf, struct vm_area_struct *vma)
 			return -EACCES;
 		vm_flags_mod(vma, 0, VM_MAYWRITE);
 	}
-	err = buddy_kblock_mmap(export->file, vma);
-	/* Its address space is where the way back looks for mappings. */
+	err = export->file->f_op->mmap(export->file, vma);
+	/* Its address space is where the reference check unmaps. */
 	if (!err)
 		vma_set_file(vma, export->file);
 	return err;
@@ -193,8 +200,8 @@ static int buddy_dmabuf_vmap(struct dma_buf *dmabuf, struct iosys_map *map)
 	struct buddy_export *export = dmabuf->priv;
 	struct buddy_kblock *block = export->block;
 
-	iosys_map_set_vaddr(map, page_address(buddy_region_page(block->region,
-								block->first)));
+	iosys_map_set_vaddr(map, page_address(buddy_region_page(block->file->region,
+								block->pgoff)));
 	return 0;
 }
 
@@ -230,7 +237,7 @@ static const struct dma_buf_ops buddy_dmabuf_ops_without_vmap = {
 
 static struct dma_buf *export_dmabuf(struct buddy_export *export)
 {
-	bool vmap = export->writable && !buddy_kblock_is_scattered(export->block);
+	bool vmap = export->writable && !export->block->scattered;
 	DEFINE_DMA_BUF_EXPORT_INFO(info);
 
 	info.ops = vmap ? &buddy_dmabuf_ops : &buddy_dmabuf_ops_without_vmap;
@@ -242,48 +249,31 @@ static struct dma_buf *export_dmabuf(struct buddy_export *export)
 
 /**
  * buddy_dmabuf_file() - a new dma-buf for a block
- * @block: the block; on success the caller's reference is the file's
+ * @share: a block file; on success the caller's reference is the dma-buf's
  * @writable: it may be mapped for writing, and written by devices
  *
  * Return: its file, not yet in any table; or a negative errno.
  */
-struct file *buddy_dmabuf_file(struct buddy_kblock *block, bool writable)
+struct file *buddy_dmabuf_file(struct file *share, bool writable)
 {
 	struct buddy_export *export = kzalloc(sizeof(*export), GFP_KERNEL_ACCOUNT);
-	struct buddy_kblock *piece;
 	struct dma_buf *dmabuf;
-	int err;
 
 	if (!export)
 		return ERR_PTR(-ENOMEM);
 	mutex_init(&export->lock);
 	INIT_LIST_HEAD(&export->mapped);
-	export->block = block;
+	export->file = share;
+	export->block = share->private_data;
 	export->writable = writable;
-	/* for the block file: the caller keeps its own where this fails */
-	buddy_kblock_get(block);
-	export->file = buddy_share_file(block, writable);
-	if (IS_ERR(export->file)) {
-		err = PTR_ERR(export->file);
-		goto put_block;
-	}
 	dmabuf = export_dmabuf(export);
 	if (IS_ERR(dmabuf)) {
-		err = PTR_ERR(dmabuf);
-		fput(export->file);
-		goto free_export;
+		kfree(export);
+		return ERR_CAST(dmabuf);
 	}
 	/* A device writes without a fault. */
-	buddy_for_each_piece(piece, block)
-		WRITE_ONCE(piece->touched, true);
-	buddy_kblock_put(block);
+	buddy_extent_touch(export->block);
 	return dmabuf->file;
-
-put_block:
-	buddy_kblock_put(block);
-free_export:
-	kfree(export);
-	return ERR_PTR(err);
 }
 
 MODULE_IMPORT_NS("DMA_BUF");

@@ -115,18 +115,15 @@ static int alloc_prepare(struct buddy_file *file, struct buddy_alloc *alloc,
 	err = buddy_handle_reserve(file, &alloc->out_handle);
 	if (err)
 		return err;
-	if (request.scatter)
-		*block = buddy_scatter_alloc(file, request.granules);
-	else
-		*block = buddy_kblock_alloc(file, request.granules,
-					    request.granule_align);
+	*block = buddy_kblock_alloc(file, request.granules, request.granule_align,
+				    request.scatter);
 	if (IS_ERR(*block)) {
 		buddy_handle_cancel(file, alloc->out_handle);
 		alloc->out_handle = 0;
 		return PTR_ERR(*block);
 	}
 	alloc->out_length = buddy_bytes((*block)->pages);
-	alloc->out_offset = BUDDY_MMAP_BASE + buddy_bytes((*block)->first);
+	alloc->out_offset = BUDDY_MMAP_BASE + buddy_bytes((*block)->pgoff);
 	return 0;
 }
 
@@ -136,9 +133,9 @@ static int alloc_finish(struct buddy_file *file, u64 handle,
 {
 	if (err) {
 		buddy_handle_cancel(file, handle);
-		buddy_kblock_put(block);
+		buddy_kblock_put(block, true);
 	} else {
-		buddy_file_publish(file, handle, block);
+		buddy_kblock_publish(file, handle, block);
 	}
 	return err;
 }
@@ -159,7 +156,7 @@ static int do_free(struct buddy_call *call)
 {
 	const struct buddy_free *free = &call->u.free;
 
-	return free->flags ? -EINVAL : buddy_file_free(call->file, free->handle);
+	return free->flags ? -EINVAL : buddy_kblock_free(call->file, free->handle);
 }
 
 static void batch_shortage(struct buddy_call *call)
@@ -199,7 +196,7 @@ static int batch_free(struct buddy_file *file,
 {
 	if (entry->flags || entry->length || entry->align)
 		return -EINVAL;
-	return buddy_file_free(file, entry->handle);
+	return buddy_kblock_free(file, entry->handle);
 }
 
 static int batch_one(struct buddy_file *file, const struct buddy_batch *batch,
@@ -263,9 +260,24 @@ static int do_extents(struct buddy_call *call)
 	       call_reply(call);
 }
 
-/* SHARE and DMABUF: @make turns a block and its reference into a file. */
-static int share_as(struct buddy_call *call,
-		    struct file *(*make)(struct buddy_kblock *block, bool writable))
+/* A block file, or a dma-buf that has one. The handle's reference goes to it. */
+static struct file *make_share(struct buddy_kblock *block, bool dmabuf, bool writable)
+{
+	struct file *share = buddy_share_file(block, writable), *file;
+
+	if (IS_ERR(share)) {
+		buddy_kblock_put(block, true);
+		return share;
+	}
+	if (!dmabuf)
+		return share;
+	file = buddy_dmabuf_file(share, writable);
+	if (IS_ERR(file))
+		fput(share);
+	return file;
+}
+
+static int share_as(struct buddy_call *call, bool dmabuf)
 {
 	struct buddy_share *share = &call->u.share;
 	struct buddy_kblock *block;
@@ -277,11 +289,9 @@ static int share_as(struct buddy_call *call,
 	block = buddy_handle_get(call->file, share->handle);
 	if (!block)
 		return -ENOENT;
-	file = make(block, !(share->flags & BUDDY_SHARE_READ_ONLY));
-	if (IS_ERR(file)) {
-		buddy_kblock_put(block);
+	file = make_share(block, dmabuf, !(share->flags & BUDDY_SHARE_READ_ONLY));
+	if (IS_ERR(file))
 		return PTR_ERR(file);
-	}
 	fd = get_unused_fd_flags(O_CLOEXEC);
 	if (fd < 0) {
 		err = fd;
@@ -304,12 +314,12 @@ put_file:
 
 static int do_share(struct buddy_call *call)
 {
-	return share_as(call, buddy_share_file);
+	return share_as(call, false);
 }
 
 static int do_dmabuf(struct buddy_call *call)
 {
-	return share_as(call, buddy_dmabuf_file);
+	return share_as(call, true);
 }
 
 /* TRIM and GROW: @change does it. */
@@ -348,8 +358,7 @@ static int do_block(struct buddy_call *call)
 		return -EINVAL;
 	call->u.block_info = (struct buddy_block_info){
 		.out_length = buddy_bytes(block->pages),
-		.out_features = features(block->region,
-					 !buddy_kblock_is_scattered(block)),
+		.out_features = features(block->file->region, !block->scattered),
 	};
 	return call_reply(call);
 }

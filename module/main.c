@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * main.c - module parameters, the file operations, loading and unloading.
+ * main.c - module parameters, the operations of nodes and block fds, loading and unloading.
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
@@ -42,9 +42,26 @@ static int buddy_release(struct inode *inode, struct file *file)
 	/* The VFS looks at the mapping of the file once more. */
 	file->f_mapping = inode->i_mapping;
 	/* Mappings hold the file open: only handles are left. */
-	buddy_file_close(file->private_data);
+	buddy_kblock_close(file->private_data);
 	return 0;
 }
+
+static int block_release(struct inode *inode, struct file *file)
+{
+	/* In the time of who received it: the owner's pages are not checked in that. */
+	buddy_kblock_put(buddy_share_end(inode, file), false);
+	return 0;
+}
+
+static const struct file_operations block_fops = {
+	.owner		= THIS_MODULE,
+	.release	= block_release,
+	.unlocked_ioctl	= buddy_kblock_ioctl,
+	.compat_ioctl	= compat_ptr_ioctl,
+	.mmap		= buddy_kblock_mmap,
+	.fsync		= noop_fsync,
+	.get_unmapped_area = thp_get_unmapped_area,
+};
 
 static const struct file_operations buddy_fops = {
 	.owner		= THIS_MODULE,
@@ -69,6 +86,7 @@ static int create_region(const struct buddy_plan *plan, int index)
 		buddy_plan_failed(plan, index, &largest);
 	if (IS_ERR(region))
 		return PTR_ERR(region);
+	region->block_fops = &block_fops;
 	regions[index] = region;
 	return 0;
 }
@@ -120,7 +138,7 @@ static int __init buddy_mem_init(void)
 
 	if (err)
 		return err;
-	err = buddy_region_init();
+	err = buddy_fs_init();
 	if (err)
 		return err;
 	err = buddy_reclaim_init();
@@ -139,7 +157,7 @@ destroy:
 	destroy_regions();
 	buddy_reclaim_exit();
 exit_region:
-	buddy_region_exit();
+	buddy_fs_exit();
 	return err;
 }
 
@@ -150,7 +168,7 @@ static void __exit buddy_mem_exit(void)
 			misc_deregister(&regions[i]->misc);
 	destroy_regions();
 	buddy_reclaim_exit();
-	buddy_region_exit();
+	buddy_fs_exit();
 }
 
 module_init(buddy_mem_init);

@@ -31,22 +31,44 @@ static u64 page_at(struct vm_area_struct *vma, unsigned long address)
 	return linear_page_index(vma, address) - BUDDY_MMAP_BASE_PAGES;
 }
 
-/* The first page of the address space at which the piece is mapped. */
-static u64 piece_start(const struct buddy_kblock *piece)
+/**
+ * struct buddy_place - where a fault falls
+ * @region: the region
+ * @extent: the extent of the block
+ * @pgoff: of its first page, as page_at() has it
+ */
+struct buddy_place {
+	struct buddy_region *region;
+	struct buddy_extent *extent;
+	u64 pgoff;
+};
+
+static struct page *place_page(const struct buddy_place *place, u64 page)
 {
-	return piece->alias ?: piece->first;
+	return buddy_region_page(place->region,
+				 place->extent->first + (page - place->pgoff));
 }
 
-static struct page *piece_page(const struct buddy_kblock *piece, u64 page)
+/* Of whole units each has its own mark: what was never touched need not be zeroed. */
+static void touch_units(const struct buddy_place *place, u64 first, u64 last)
 {
-	return buddy_region_page(piece->region,
-				 piece->first + (page - piece_start(piece)));
+	const struct buddy_extent *e = place->extent;
+
+	if (e->split)
+		return;
+	WRITE_ONCE(buddy_unit_of(place->region, e->first + (first - place->pgoff))->touched,
+		   true);
+	WRITE_ONCE(buddy_unit_of(place->region, e->first + (last - place->pgoff))->touched,
+		   true);
 }
 
 /* The kernel maps the page, or its folio, and has the reference from then on. */
-static vm_fault_t fault_whole(struct vm_fault *vmf, const struct buddy_kblock *piece)
+static vm_fault_t fault_whole(struct vm_fault *vmf, const struct buddy_place *place)
 {
-	vmf->page = piece_page(piece, vmf->pgoff - BUDDY_MMAP_BASE_PAGES);
+	u64 page = vmf->pgoff - BUDDY_MMAP_BASE_PAGES;
+
+	touch_units(place, page, page);
+	vmf->page = place_page(place, page);
 	get_page(vmf->page);
 	return 0;
 }
@@ -57,7 +79,7 @@ static vm_fault_t fault_whole(struct vm_fault *vmf, const struct buddy_kblock *p
  * Return: VM_FAULT_NOPAGE, or what a fault at that page is to return.
  */
 static vm_fault_t map_range(struct vm_area_struct *vma,
-			    const struct buddy_kblock *piece, unsigned long *at,
+			    const struct buddy_place *place, unsigned long *at,
 			    unsigned long end)
 {
 	struct page *pages[BATCH];
@@ -68,12 +90,13 @@ static vm_fault_t map_range(struct vm_area_struct *vma,
 		int err;
 
 		for (n = 0; n < BATCH && *at + (n << PAGE_SHIFT) < end; n++) {
-			pages[n] = piece_page(piece, first + n);
+			pages[n] = place_page(place, first + n);
 			if (PageHWPoison(pages[n]))
 				break;
 		}
 		if (!n)
 			return VM_FAULT_HWPOISON;
+		touch_units(place, first, first + n - 1);
 		left = n;
 		err = vm_insert_pages(vma, *at, pages, &left);
 		*at += (n - left) << PAGE_SHIFT;
@@ -89,66 +112,70 @@ static vm_fault_t map_range(struct vm_area_struct *vma,
  * entry fits, and the kernel drops no reference for one of a VM_MIXEDMAP.
  */
 static vm_fault_t fault_batched(struct vm_fault *vmf,
-				const struct buddy_kblock *piece)
+				const struct buddy_place *place)
 {
 	struct vm_area_struct *vma = vmf->vma;
 	unsigned long address = vmf->address & PAGE_MASK;
 	unsigned long chunk = ALIGN_DOWN(address, BUDDY_UNIT);
-	u64 page = page_at(vma, address), before = page - piece_start(piece);
-	u64 after = buddy_bytes(piece->pages - before);
+	u64 page = page_at(vma, address), before = page - place->pgoff;
+	u64 after = buddy_bytes(place->extent->pages - before);
 	unsigned long end = min(chunk + BUDDY_UNIT, vma->vm_end);
 	unsigned long at = max(chunk, vma->vm_start);
 	vm_fault_t ret;
 
-	/* Nor beyond the piece, where the next one begins elsewhere. */
+	/* Nor beyond the extent, where the next one begins elsewhere. */
 	end = min_t(u64, end - address, after) + address;
 	at = address - min_t(u64, address - at, buddy_bytes(before));
-	ret = map_range(vma, piece, &at, end);
+	ret = map_range(vma, place, &at, end);
 	/*
 	 * Something before is mapped already (by another thread, or from before
 	 * a partial MADV_DONTNEED) or cannot be. From the address on, then.
 	 */
 	if (at <= address) {
 		at = address;
-		ret = map_range(vma, piece, &at, end);
+		ret = map_range(vma, place, &at, end);
 	}
 	return at > address ? VM_FAULT_NOPAGE : ret;
 }
 
-static vm_fault_t fault_mapped(struct vm_fault *vmf, const struct buddy_kblock *piece)
+static vm_fault_t fault_mapped(struct vm_fault *vmf, const struct buddy_place *place)
 {
 	if (vmf->vma->vm_flags & VM_MIXEDMAP)
-		return fault_batched(vmf, piece);
-	return fault_whole(vmf, piece);
+		return fault_batched(vmf, place);
+	return fault_whole(vmf, place);
 }
 
 static vm_fault_t buddy_fault(struct vm_fault *vmf)
 {
-	struct buddy_kblock *piece = vmf->vma->vm_private_data;
+	struct buddy_kblock *block = vmf->vma->vm_private_data;
+	u32 page = vmf->pgoff - BUDDY_MMAP_BASE_PAGES - block->pgoff;
+	struct buddy_extent *e = buddy_extent_find(block, page);
+	struct buddy_place place = {
+		.region = block->file->region,
+		.extent = e,
+		.pgoff = block->pgoff + e->at,
+	};
 	struct buddy_unit *unit;
 	vm_fault_t ret;
 
-	if (buddy_kblock_is_scattered(piece))
-		piece = buddy_scatter_piece(piece,
-					    vmf->pgoff - BUDDY_MMAP_BASE_PAGES);
-	unit = piece->tail;
-	WRITE_ONCE(piece->touched, true);
-	if (!unit)
-		return fault_mapped(vmf, piece);
+	WRITE_ONCE(e->touched, true);
+	if (!e->split)
+		return fault_mapped(vmf, &place);
+	unit = buddy_unit_of(place.region, e->first);
 	down_read(&unit->faults);
 	WRITE_ONCE(unit->faulted, true);
-	ret = fault_mapped(vmf, piece);
+	ret = fault_mapped(vmf, &place);
 	up_read(&unit->faults);
 	return ret;
 }
 
-/* The reference test asks how many mappings it would have to drop. */
+/* The reference check asks how many mappings it would have to drop. */
 static void count_maps(struct buddy_kblock *block, int more)
 {
-	struct buddy_kblock *piece;
-
-	buddy_for_each_tail(piece, block)
-		atomic_add(more, &piece->tail->maps);
+	/* What is less than a unit comes last. */
+	for (u32 i = block->nr; i-- > 0 && block->extents[i].split;)
+		atomic_add(more, &buddy_unit_of(block->file->region,
+						block->extents[i].first)->maps);
 }
 
 static void buddy_vm_open(struct vm_area_struct *vma)
@@ -164,7 +191,7 @@ static void buddy_vm_close(struct vm_area_struct *vma)
 	struct buddy_kblock *block = vma->vm_private_data;
 
 	count_maps(block, -1);
-	buddy_kblock_put(block);
+	buddy_kblock_put(block, vma->vm_file->private_data == block->file);
 }
 
 static const struct vm_operations_struct buddy_vm_ops = {
@@ -187,9 +214,9 @@ static struct buddy_kblock *block_for_mapping(struct file *file,
 		return ERR_PTR(-EACCES);
 	if (vma_pages(vma) > bf->region->pages)
 		return ERR_PTR(-ENOMEM);
-	block = buddy_kblock_alloc(bf, vma_pages(vma), 0);
+	block = buddy_kblock_alloc(bf, vma_pages(vma), 0, false);
 	if (!IS_ERR(block))
-		vma->vm_pgoff = BUDDY_MMAP_BASE_PAGES + block->first;
+		vma->vm_pgoff = BUDDY_MMAP_BASE_PAGES + block->pgoff;
 	return block;
 }
 
@@ -224,7 +251,7 @@ static bool can_map_folio(const struct vm_area_struct *vma,
 {
 	unsigned long first = ALIGN(vma->vm_start, BUDDY_UNIT);
 
-	if (!block->region->folios || !buddy_kblock_units(block) || block->askew)
+	if (!block->huge)
 		return false;
 	if (!IS_ALIGNED(vma->vm_start - (vma->vm_pgoff << PAGE_SHIFT), BUDDY_UNIT))
 		return false;
@@ -284,7 +311,7 @@ int buddy_kblock_mmap(struct file *file, struct vm_area_struct *vma)
 	if (vma->vm_pgoff >= block->pages ||
 	    vma_pages(vma) > block->pages - vma->vm_pgoff)
 		return -ENXIO;
-	vma->vm_pgoff += BUDDY_MMAP_BASE_PAGES + block->first;
+	vma->vm_pgoff += BUDDY_MMAP_BASE_PAGES + block->pgoff;
 	buddy_kblock_get(block);
 	finish_mapping(vma, block);
 	return 0;

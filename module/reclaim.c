@@ -1,397 +1,275 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * reclaim.c - the way back of a block, from its last reference to the tree.
+ * reclaim.c - who checks what was released, and when.
  *
- *   last reference gone -> nobody can reach the pages? -> zeroed -> free
- *                            |             ^
- *                            no: quarantine, looked at again after 10 ms,
- *                            doubling to 1 s, and when an allocation would fail
+ *   released -> unreachable? -> zeroed -> free
+ *                 |     ^
+ *                 no: quarantine; checked again after 10 ms, doubling to 1 s, and
+ *                     when an allocation would fail
  *
- * Owns region->dead, held, looking and broken, and the work item. A block on its
- * way is on one of these lists; on "looking" while somebody looks at it, who may
- * then put it elsewhere. While "dead" or "held" has a block, the work is pending
- * or about to be.
- *
- * A block with a page that the hardware reported as broken (PageHWPoison) never
- * comes back: it is neither zeroed nor served again.
- *
- * Small blocks, and untouched ones, come back in the caller's context, large ones in
- * the work item. Everything in the tree is zero, so no allocation ever has to zero.
+ * Each file has a work that checks its items, some in a turn, so that owners take turns;
+ * what is small, its owner checks in its own time. An allocation that finds no room
+ * checks nothing of others: it asks for a pass over all items (item.c) and waits for it,
+ * or for something to become free.
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
-#include <linux/mm.h>
-#include <linux/page-flags.h>
 #include <linux/sched/signal.h>
-#include <linux/slab.h>
 
 #include "buddy.h"
 
 #define INLINE_PAGES	16	/* zeroing 64 KiB costs about 5 us */
-/*
- * What an allocation that helps zeroes itself. Not more: it may be of another
- * owner, slow (a throttled cgroup) or killed, and others wait for the block.
- */
-#define HELP_PAGES	BUDDY_UNIT_PAGES
-#define HELP_ROUNDS	64	/* each waits for what is freed by then */
-#define HELP_HELD	1024	/* held blocks, of whomever, looked at in each */
-#define POLL_MS_MIN	10
-#define POLL_MS_MAX	1000
+#define TURN_ITEMS	64	/* then the work of another file has its turn */
+#define KICKED_FILES	16	/* under one lock */
+#define HELP_PASSES	64	/* that one allocation asks for */
+#define HELP_TIMEOUT	(10 * HZ)
 
 static struct workqueue_struct *queue;
 
-/**
- * buddy_zero_pages() - zero a range of the region
- * @region: the region
- * @first: first page
- * @pages: length
- * @killable: stop at a fatal signal
- *
- * May sleep.
- *
- * Return: true, or false where it was stopped.
- */
-bool buddy_zero_pages(const struct buddy_region *region, u32 first, u32 pages,
-		      bool killable)
-{
-	while (pages) {
-		u32 n = min_t(u32, pages, BUDDY_UNIT_PAGES);
-
-		if (killable && fatal_signal_pending(current))
-			return false;
-		/* never highmem: ZONE_NORMAL and below */
-		memset(page_address(buddy_region_page(region, first)), 0,
-		       (size_t)n << PAGE_SHIFT);
-		first += n;
-		pages -= n;
-		cond_resched();
-	}
-	return true;
-}
-
-static bool block_is_broken(const struct buddy_kblock *block)
-{
-	for (u32 i = 0; i < block->pages; i++) {
-		if (PageHWPoison(buddy_region_page(block->region,
-						   block->first + i)))
-			return true;
-		if (!(i % BUDDY_UNIT_PAGES))
-			cond_resched();
-	}
-	return false;
-}
-
 /*
- * Lists. The block that is looked at is on region->looking.
+ * The work of a file
  */
 
-static void finish_look(struct buddy_kblock *block)
+/* Starts the work of a file in time; the work has a reference. With region->lock. */
+static void queue_file(struct buddy_file *file, bool now)
 {
-	lockdep_assert_held(&block->region->lock);
-	list_del(&block->wait);
-	/* who waits for it reads it without the lock */
-	WRITE_ONCE(block->region->looks, block->region->looks + 1);
-}
+	unsigned long delay = 0;
 
-/* The pages of the block are in another state from now on. */
-static void block_set_state(struct buddy_kblock *block, u32 state)
-{
-	struct buddy_region *region = block->region;
-	u32 *pages[] = {
-		[BUDDY_EXTENT_RETURNING] = &region->returning,
-		[BUDDY_EXTENT_QUARANTINED] = &region->quarantined,
-		[BUDDY_EXTENT_RESERVED] = &region->retired,
-	};
-
-	lockdep_assert_held(&region->lock);
-	if (block->state != BUDDY_EXTENT_USED)
-		*pages[block->state] -= block->pages;
-	if (state != BUDDY_EXTENT_FREE)
-		*pages[state] += block->pages;
-	block->state = state;
-}
-
-/* Nobody can reach it and it is zero: free. */
-static void block_return(struct buddy_kblock *block)
-{
-	struct buddy_region *region = block->region;
-	u32 units = buddy_kblock_units(block);
-	int err = 0;
-
-	spin_lock(&region->lock);
-	block_set_state(block, BUDDY_EXTENT_FREE);
-	rb_erase(&block->node, &region->blocks);
-	if (units)
-		err = buddy_core_free(&region->core, block->first / BUDDY_UNIT_PAGES,
-				      units);
-	WARN_ON_ONCE(err);
-	if (block->tail)
-		buddy_unit_free(block);
-	finish_look(block);
-	spin_unlock(&region->lock);
-	buddy_kblock_destroy(block);
-	wake_up_all(&region->progress);
-}
-
-static void block_quarantine(struct buddy_kblock *block)
-{
-	struct buddy_region *region = block->region;
-	bool sooner = false;
-	unsigned int ms;
-
-	spin_lock(&region->lock);
-	finish_look(block);
-	list_add_tail(&block->wait, &region->held);
-	region->nr_held++;
-	if (block->state == BUDDY_EXTENT_RETURNING) {
-		block_set_state(block, BUDDY_EXTENT_QUARANTINED);
-		sooner = region->poll_ms > POLL_MS_MIN;
-		region->poll_ms = POLL_MS_MIN;
+	if (file->region->stopping)
+		return;
+	if (!now && !file->check_held && list_empty(&file->dead)) {
+		if (list_empty(&file->held))
+			return;
+		delay = time_after(file->due, jiffies) ? file->due - jiffies : 0;
 	}
-	ms = region->poll_ms;
-	spin_unlock(&region->lock);
-	wake_up_all(&region->progress);
-	/* Once only: moved by each new block, it would never come. */
-	if (sooner)
-		mod_delayed_work(queue, &region->work, msecs_to_jiffies(ms));
+	buddy_file_get(file);
+	/* It was queued: then it has one. The caller has one as well. */
+	if (mod_delayed_work(file->region->queue, &file->work, delay))
+		buddy_file_unref(file);
 	else
-		queue_delayed_work(queue, &region->work, msecs_to_jiffies(ms));
+		file->region->works++;
 }
 
-static void block_retire(struct buddy_kblock *block)
+/* In the log, but not under the lock. */
+static void report_retired(struct buddy_region *region)
 {
-	struct buddy_region *region = block->region;
+	u32 pages;
 
 	spin_lock(&region->lock);
-	finish_look(block);
-	list_add(&block->wait, &region->broken);
-	block_set_state(block, BUDDY_EXTENT_RESERVED);
+	pages = region->retired - region->reported;
+	region->reported = region->retired;
 	spin_unlock(&region->lock);
-	wake_up_all(&region->progress);
-	pr_warn("/dev/%s: %u KiB out of service: a page is broken\n", region->name,
-		block->pages << (PAGE_SHIFT - 10));
-}
-
-/* For the work item. The list stays in order of birth; older ones are few. */
-static void block_leave_to_work(struct buddy_kblock *block)
-{
-	struct buddy_region *region = block->region;
-	struct list_head *after = &region->dead;
-	struct buddy_kblock *other;
-
-	spin_lock(&region->lock);
-	finish_look(block);
-	list_for_each_entry(other, &region->dead, wait) {
-		if (other->born > block->born)
-			break;
-		after = &other->wait;
-	}
-	list_add(&block->wait, after);
-	spin_unlock(&region->lock);
-	wake_up_all(&region->progress);
-	mod_delayed_work(queue, &region->work, 0);
-}
-
-/* Looks at a block on region->looking. */
-static void block_look(struct buddy_kblock *block, bool helping)
-{
-	if (!buddy_kblock_is_unreachable(block)) {
-		block_quarantine(block);
-	} else if (!block->touched) {
-		block_return(block);
-	} else if (helping && block->pages > HELP_PAGES) {
-		block_leave_to_work(block);
-	} else if (block_is_broken(block)) {
-		block_retire(block);
-	} else {
-		buddy_zero_pages(block->region, block->first, block->pages, false);
-		block_return(block);
-	}
-}
-
-static struct buddy_kblock *take_first(struct buddy_region *region,
-				       struct list_head *list)
-{
-	struct buddy_kblock *block;
-
-	lockdep_assert_held(&region->lock);
-	block = list_first_entry_or_null(list, struct buddy_kblock, wait);
-	if (block) {
-		list_move(&block->wait, &region->looking);
-		region->nr_held -= list == &region->held;
-	}
-	return block;
-}
-
-/**
- * buddy_reclaim_block() - start the way back
- * @block: one without references; it is gone for the caller
- *
- * May sleep; zeroes at most INLINE_PAGES in the caller's time.
- */
-void buddy_reclaim_block(struct buddy_kblock *block)
-{
-	struct buddy_region *region = block->region;
-	bool small = block->pages <= INLINE_PAGES || !block->touched;
-
-	spin_lock(&region->lock);
-	block->born = ++region->births;
-	block_set_state(block, BUDDY_EXTENT_RETURNING);
-	region->nr_blocks--;
-	region->frees++;
-	list_add_tail(&block->wait, small ? &region->looking : &region->dead);
-	spin_unlock(&region->lock);
-	if (small)
-		block_look(block, false);
-	else
-		mod_delayed_work(queue, &region->work, 0);
-}
-
-static bool older_in_flight(struct buddy_region *region, u64 born)
-{
-	struct buddy_kblock *block;
-
-	lockdep_assert_held(&region->lock);
-	list_for_each_entry(block, &region->looking, wait)
-		if (block->born <= born)
-			return true;
-	return false;
-}
-
-/* What is freed by now is what is waited for. */
-static void help_start(struct buddy_region *region, struct buddy_help *help)
-{
-	lockdep_assert_held(&region->lock);
-	help->started = true;
-	help->born = region->births;
-	help->held = min_t(u32, region->nr_held, HELP_HELD);
-}
-
-/**
- * buddy_reclaim_help() - bring something back, for an allocation that failed
- * @region: the region
- * @help: zero before the first call of an allocation, which sets @help->looks at
- *        each failure
- *
- * One block a call, or waiting for one that another is looking at (large ones are
- * left to the work item): each block that was freed before the first call comes
- * back, or is found held, before this gives up. Where something came back after the
- * allocation last failed, others may have taken it, and freed more: then it begins
- * again, HELP_ROUNDS times at most.
- *
- * Return: 1 where it is worth trying again; 0 where nothing more can be done;
- * -EINTR when killed.
- */
-int buddy_reclaim_help(struct buddy_region *region, struct buddy_help *help)
-{
-	struct buddy_kblock *block;
-	bool busy = false, again = false;
-
-	spin_lock(&region->lock);
-	if (!help->started)
-		help_start(region, help);
-	block = list_first_entry_or_null(&region->dead, struct buddy_kblock, wait);
-	if (block && block->born <= help->born && block->pages > HELP_PAGES) {
-		block = NULL;
-		busy = true;
-	} else if (block && block->born <= help->born) {
-		take_first(region, &region->dead);
-	} else if (help->held && region->nr_held) {
-		help->held--;
-		block = take_first(region, &region->held);
-	} else {
-		block = NULL;
-		busy = older_in_flight(region, help->born);
-		/* What came back, others took, who freed more? */
-		again = !busy && region->looks != help->looks &&
-			help->rounds++ < HELP_ROUNDS;
-		if (again)
-			help_start(region, help);
-	}
-	spin_unlock(&region->lock);
-
-	if (block) {
-		block_look(block, true);
-	} else if (busy) {
-		if (wait_event_killable(region->progress,
-					READ_ONCE(region->looks) != help->looks))
-			return -EINTR;
-	} else if (!again) {
-		return 0;
-	}
-	return fatal_signal_pending(current) ? -EINTR : 1;
-}
-
-static struct buddy_kblock *take_for_work(struct buddy_region *region, u32 *held)
-{
-	struct buddy_kblock *block;
-
-	spin_lock(&region->lock);
-	block = take_first(region, &region->dead);
-	if (!block && *held) {
-		--*held;
-		block = take_first(region, &region->held);
-	}
-	spin_unlock(&region->lock);
-	return block;
+	if (pages)
+		pr_warn("/dev/%s: %u KiB are retired until the module is unloaded: a page is poisoned\n",
+			region->name, pages << (PAGE_SHIFT - 10));
 }
 
 static void reclaim_work(struct work_struct *work)
 {
-	struct buddy_region *region = container_of(to_delayed_work(work),
-						   struct buddy_region, work);
-	struct buddy_kblock *block;
-	u32 held;
+	struct buddy_file *file = container_of(to_delayed_work(work), struct buddy_file,
+					       work);
+	struct buddy_region *region = file->region;
+	struct buddy_unit *unit;
 
 	spin_lock(&region->lock);
-	held = region->nr_held;
-	/* what is still held is then looked at later and later */
-	region->poll_ms = min(2 * region->poll_ms, POLL_MS_MAX + 0u);
-	spin_unlock(&region->lock);
-	while ((block = take_for_work(region, &held))) {
-		block_look(block, false);
-		cond_resched();
+	for (int n = 0; n < TURN_ITEMS; n++) {
+		unit = buddy_item_next(file);
+		if (!unit)
+			break;
+		buddy_check_item(unit);
+		cond_resched_lock(&region->lock);
 	}
+	queue_file(file, false);
+	spin_unlock(&region->lock);
+	report_retired(region);
+	buddy_file_put(file);
+	spin_lock(&region->lock);
+	if (!--region->works)
+		wake_up_all(&region->changed);
+	spin_unlock(&region->lock);
 }
 
 /**
- * buddy_reclaim_start() - get a region ready for blocks to come back
+ * buddy_reclaim_go() - after pages of a file were released
+ * @file: the file; the caller has a reference
+ * @unit: a split unit of the file that is checked at once, if there is little to zero in
+ *        it; or NULL. May be in any state
+ *
+ * May sleep; zeroes at most INLINE_PAGES in the caller's time.
+ */
+void buddy_reclaim_go(struct buddy_file *file, struct buddy_unit *unit)
+{
+	struct buddy_region *region = file->region;
+	bool checked;
+
+	spin_lock(&region->lock);
+	checked = unit && unit->file == file && unit->state == BUDDY_UNIT_SPLIT &&
+		  !list_empty(&unit->wait) && buddy_item_pages(unit) <= INLINE_PAGES;
+	if (checked)
+		buddy_check_item(unit);
+	if (file->nr_items)
+		queue_file(file, false);
+	spin_unlock(&region->lock);
+	if (checked)
+		report_retired(region);
+}
+
+/*
+ * Direct reclaim
+ */
+
+/* Starts the works of all files with items, for a pass: one at a time. */
+static void kick(struct work_struct *work)
+{
+	struct buddy_region *region = container_of(work, struct buddy_region, kicker);
+	struct buddy_file *file;
+
+	spin_lock(&region->lock);
+	for (u32 n = 1;; n++) {
+		file = list_first_entry_or_null(&region->reclaiming, struct buddy_file,
+						reclaiming);
+		if (!file || file->kicked == region->pass)
+			break;
+		list_move_tail(&file->reclaiming, &region->reclaiming);
+		file->kicked = region->pass;
+		file->check_held = true;
+		queue_file(file, true);
+		if (n % KICKED_FILES)
+			continue;
+		spin_unlock(&region->lock);
+		cond_resched();
+		spin_lock(&region->lock);
+	}
+	spin_unlock(&region->lock);
+}
+
+/* Who waits for memory tries again. Not under region->lock: there may be many. */
+static void wake(struct work_struct *work)
+{
+	struct buddy_region *region = container_of(work, struct buddy_region, waker);
+
+	wake_up_all(&region->changed);
+}
+
+static bool has_changed(struct buddy_region *region, const struct buddy_help *help)
+{
+	return READ_ONCE(region->progress) != help->progress ||
+	       (s32)(READ_ONCE(region->pass_done) - help->pass) >= 0;
+}
+
+/**
+ * buddy_reclaim_help() - wait for something to become free, for what found no room
+ * @region: the region
+ * @help: zero before the first try of an allocation; @help->progress is set at each
+ *
+ * Whatever was released before the first call is free, or was found pinned, before this
+ * gives up. If something became free after the allocation last failed, others may have
+ * taken it, and released more: then it begins again, HELP_PASSES times at most.
+ *
+ * Return: 1 if it is worth trying again; 0 if nothing more can be done; -EINTR when
+ * killed.
+ */
+int buddy_reclaim_help(struct buddy_region *region, struct buddy_help *help)
+{
+	bool over;
+	long left;
+
+	spin_lock(&region->lock);
+	over = help->rounds && (s32)(region->pass_done - help->pass) >= 0;
+	if (over && (region->progress == help->progress || help->rounds == HELP_PASSES)) {
+		spin_unlock(&region->lock);
+		return 0;
+	}
+	if (over || !help->rounds) {
+		help->rounds++;
+		help->pass = buddy_pass_request(region);
+	}
+	spin_unlock(&region->lock);
+	left = wait_event_killable_timeout(region->changed, has_changed(region, help),
+					   HELP_TIMEOUT);
+	return left < 0 ? -EINTR : left > 0;
+}
+
+/*
+ * Load and unload
+ */
+
+/**
+ * buddy_reclaim_start() - get a region ready for pages to be released
  * @region: the region
  */
 void buddy_reclaim_start(struct buddy_region *region)
 {
-	INIT_LIST_HEAD(&region->dead);
-	INIT_LIST_HEAD(&region->held);
-	INIT_LIST_HEAD(&region->looking);
-	INIT_LIST_HEAD(&region->broken);
-	init_waitqueue_head(&region->progress);
-	INIT_DELAYED_WORK(&region->work, reclaim_work);
-	region->poll_ms = POLL_MS_MIN;
+	INIT_LIST_HEAD(&region->reclaiming);
+	init_waitqueue_head(&region->changed);
+	INIT_WORK(&region->kicker, kick);
+	INIT_WORK(&region->waker, wake);
+	region->queue = queue;
+	region->file_work = reclaim_work;
+}
+
+static void file_abandon(struct buddy_file *file)
+{
+	struct buddy_region *region = file->region;
+	struct buddy_unit *unit;
+
+	spin_lock(&region->lock);
+	list_splice_tail_init(&file->held, &file->dead);
+	while ((unit = list_first_entry_or_null(&file->dead, struct buddy_unit, wait))) {
+		buddy_check_abandon(unit);
+		cond_resched_lock(&region->lock);
+	}
+	spin_unlock(&region->lock);
+}
+
+static void unretire(struct buddy_unit *unit)
+{
+	struct buddy_file *file = unit->file;
+
+	if (file)
+		buddy_file_get(file);
+	buddy_check_unretire(unit);
+	if (file)
+		buddy_file_put(file);
 }
 
 /**
- * buddy_reclaim_stop() - end the way back of all blocks, at unload
+ * buddy_reclaim_stop() - everything is free, at unload
  * @region: no file of it is open
  *
- * The pages go to the kernel, not to an owner: neither test nor zeroing.
+ * The pages go to the kernel, not to an owner: neither check nor zeroing.
  */
 void buddy_reclaim_stop(struct buddy_region *region)
 {
-	struct buddy_kblock *block;
+	struct buddy_file *file;
 
-	cancel_delayed_work_sync(&region->work);
 	spin_lock(&region->lock);
-	list_splice_init(&region->held, &region->dead);
-	list_splice_init(&region->broken, &region->dead);
+	region->stopping = true;
+	spin_unlock(&region->lock);
+	/* None is cancelled, which some kernels (6.12) make final: the last poll is near. */
+	wait_event(region->changed, !READ_ONCE(region->works));
+	/* The one that was the last has left the lock. */
+	spin_lock(&region->lock);
 	spin_unlock(&region->lock);
 	for (;;) {
 		spin_lock(&region->lock);
-		block = take_first(region, &region->dead);
+		file = list_first_entry_or_null(&region->reclaiming, struct buddy_file,
+						reclaiming);
+		if (file)
+			buddy_file_get(file);
 		spin_unlock(&region->lock);
-		if (!block)
+		if (!file)
 			break;
-		block_return(block);
+		file_abandon(file);
+		buddy_file_put(file);
 	}
+	for (u32 i = 0; region->retired && i < region->pages / BUDDY_UNIT_PAGES; i++) {
+		unretire(&region->units[i]);
+		cond_resched();
+	}
+	/* The end of a pass may have queued them once more. */
+	cancel_work_sync(&region->kicker);
+	cancel_work_sync(&region->waker);
 }
 
 /**

@@ -2,14 +2,11 @@
 /*
  * region.c - a region: its memory (window.c), zeroed, and its tree, from load to unload.
  *
- * Also makes the inodes whose address spaces hold the mappings. Nothing is written
- * into a struct page or folio but folio->index.
+ * Nothing is written into a struct page or folio but folio->index.
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
 #include <linux/ktime.h>
-#include <linux/mount.h>
-#include <linux/pseudo_fs.h>
 #include <linux/slab.h>
 #include <linux/vmalloc.h>
 
@@ -22,7 +19,7 @@ static int make_tree(struct buddy_region *region)
 
 	region->core_mem = kvzalloc_node(buddy_core_bytes(units), GFP_KERNEL,
 					 region->node);
-	region->units = buddy_unit_table(units, region->node);
+	region->units = buddy_unit_table(region);
 	if (!region->core_mem || !region->units)
 		return -ENOMEM;
 	return buddy_core_init(&region->core, units, region->core_mem);
@@ -32,63 +29,6 @@ static void free_tree(struct buddy_region *region)
 {
 	vfree(region->units);
 	kvfree(region->core_mem);
-}
-
-/*
- * The address space
- */
-
-#define BUDDY_FS_MAGIC	0x62756464	/* "budd" */
-
-static int buddy_fs_init(struct fs_context *fc)
-{
-	return init_pseudo(fc, BUDDY_FS_MAGIC) ? 0 : -ENOMEM;
-}
-
-/* No .owner: the mount below would pin the module for ever. */
-static struct file_system_type buddy_fs_type = {
-	.name			= "buddy_mem",
-	.init_fs_context	= buddy_fs_init,
-	.kill_sb		= kill_anon_super,
-};
-
-static struct vfsmount *buddy_mount;
-
-/**
- * buddy_region_init() - at load, before any region
- *
- * Return: 0 or a negative errno.
- */
-int buddy_region_init(void)
-{
-	buddy_mount = kern_mount(&buddy_fs_type);
-	return PTR_ERR_OR_ZERO(buddy_mount);
-}
-
-/**
- * buddy_region_exit() - at unload, after all regions
- */
-void buddy_region_exit(void)
-{
-	kern_unmount(buddy_mount);
-}
-
-/**
- * buddy_region_inode() - a new address space for mappings of a region
- *
- * Return: an inode, for iput(); or a negative errno.
- */
-struct inode *buddy_region_inode(void)
-{
-	struct inode *inode = alloc_anon_inode(buddy_mount->mnt_sb);
-
-	/*
-	 * Only inside this does the kernel map whole folios. Beyond the region are
-	 * the places of scattered blocks.
-	 */
-	if (!IS_ERR(inode))
-		i_size_write(inode, MAX_LFS_FILESIZE);
-	return inode;
 }
 
 /* Where a folio lies in the address space: rmap looks there. */
@@ -129,20 +69,15 @@ struct buddy_region *buddy_region_create(unsigned long bytes, int node,
 	err = make_tree(region);
 	if (err)
 		goto free_tree;
-	region->inode = buddy_region_inode();
-	err = PTR_ERR_OR_ZERO(region->inode);
-	if (err)
-		goto free_tree;
 	if (region->folios)
 		index_folios(region);
 	err = -EINTR;
 	if (!buddy_zero_pages(region, 0, region->pages, true))
-		goto put_inode;
+		goto free_tree;
 	spin_lock_init(&region->lock);
 #ifdef CONFIG_LOCKDEP
 	buddy_core_set_owner(&region->core, &region->lock.dep_map);
 #endif
-	region->blocks = RB_ROOT;
 	ida_init(&region->places);
 	buddy_reclaim_start(region);
 	pr_info("/dev/%s: %lu MiB on node %d, aligned to %lu MiB, in %s, taken in %llu ms\n",
@@ -151,8 +86,6 @@ struct buddy_region *buddy_region_create(unsigned long bytes, int node,
 		div_u64(ktime_get_ns() - began, NSEC_PER_MSEC));
 	return region;
 
-put_inode:
-	iput(region->inode);
 free_tree:
 	free_tree(region);
 	buddy_window_put(region);
@@ -170,12 +103,11 @@ free_region:
 void buddy_region_destroy(struct buddy_region *region)
 {
 	buddy_reclaim_stop(region);
-	WARN_ON_ONCE(region->core.free != region->core.granules ||
-		     region->core.allocs != region->core.frees ||
-		     region->allocs != region->frees || region->private ||
-		     !ida_is_empty(&region->places));
+	BUDDY_WARN_ON(region->core.free != region->core.granules ||
+		      region->core.allocs != region->core.frees ||
+		      region->allocs != region->frees || region->private ||
+		      region->nr_items || !ida_is_empty(&region->places));
 	ida_destroy(&region->places);
-	iput(region->inode);
 	buddy_window_put(region);
 	free_tree(region);
 	kfree(region);

@@ -2,32 +2,27 @@
 /*
  * share.c - block fds: a file for one block, to be passed to others.
  *
- * The file's private_data is the block, of which it holds a reference. Where the
- * block has a tail, its mappings are in the address space of the file that allocated it,
- * where the reclaim of a neighbor unmaps them; else in the region's.
- * Nothing else of the region can be reached through it.
+ * The file's private_data is the block, of which it holds a reference. Nothing else of
+ * the region can be reached through it.
+ *
+ * If the block has a part of a split unit, its mappings are in the address space of the
+ * file that allocated it, where the reference check of a neighbor unmaps them. Else they
+ * are in one of their own: whatever a receiver does with its mappings, neither the owner
+ * nor another receiver waits for a lock of that.
  */
 #include <linux/anon_inodes.h>
 
 #include "buddy.h"
 
-static int block_release(struct inode *inode, struct file *file)
+/* Return: an inode, for iput(); or a negative errno. */
+static struct inode *mapping_inode(struct buddy_kblock *block)
 {
-	/* The file that has the inode may end with the block. */
-	file->f_mapping = inode->i_mapping;
-	buddy_kblock_put(file->private_data);
-	return 0;
+	/* What is less than a unit comes last. */
+	if (!block->extents[block->nr - 1].split)
+		return buddy_fs_inode();
+	ihold(block->file->inode);
+	return block->file->inode;
 }
-
-static const struct file_operations block_fops = {
-	.owner		= THIS_MODULE,
-	.release	= block_release,
-	.unlocked_ioctl	= buddy_kblock_ioctl,
-	.compat_ioctl	= compat_ptr_ioctl,
-	.mmap		= buddy_kblock_mmap,
-	.fsync		= noop_fsync,
-	.get_unmapped_area = thp_get_unmapped_area,
-};
 
 /**
  * buddy_share_file() - a new file for a block
@@ -38,13 +33,33 @@ static const struct file_operations block_fops = {
  */
 struct file *buddy_share_file(struct buddy_kblock *block, bool writable)
 {
-	struct file *file = anon_inode_getfile("[buddy]", &block_fops, block,
-					       writable ? O_RDWR : O_RDONLY);
+	struct inode *inode = mapping_inode(block);
+	struct file *file;
 
-	struct inode *inode = block->tail ? block->file->inode :
-					    block->region->inode;
-
-	if (!IS_ERR(file))
+	if (IS_ERR(inode))
+		return ERR_CAST(inode);
+	file = anon_inode_getfile("[buddy]", block->file->region->block_fops, block,
+				  writable ? O_RDWR : O_RDONLY);
+	if (IS_ERR(file))
+		iput(inode);
+	else
 		file->f_mapping = inode->i_mapping;
 	return file;
+}
+
+/**
+ * buddy_share_end() - the last reference to a block file is gone
+ * @inode: of the file itself
+ * @file: the file
+ *
+ * Return: the block, whose reference becomes the caller's.
+ */
+struct buddy_kblock *buddy_share_end(struct inode *inode, struct file *file)
+{
+	struct inode *mapping = file->f_mapping->host;
+
+	/* The VFS looks at the mapping of the file once more. */
+	file->f_mapping = inode->i_mapping;
+	iput(mapping);
+	return file->private_data;
 }

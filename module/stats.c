@@ -92,43 +92,54 @@ static pid_t file_pid(const struct buddy_file *file, bool all)
 	return pid_task(file->opener, PIDTYPE_TGID) ? pid_vnr(file->opener) : 0;
 }
 
+/* The state of a unit that is not split, and not free in the tree. */
+static u32 state_of_run(const struct buddy_unit *unit)
+{
+	if (unit->state == BUDDY_UNIT_RETIRED)
+		return BUDDY_EXTENT_RESERVED;
+	if (unit->state == BUDDY_UNIT_DEAD)
+		return unit->held ? BUDDY_EXTENT_QUARANTINED : BUDDY_EXTENT_RETURNING;
+	return BUDDY_EXTENT_USED;
+}
+
+/* Of a range of a split unit that is not free. */
+static u32 state_of_range(const struct buddy_unit *unit, u32 at)
+{
+	if (test_bit(at, unit->retired))
+		return BUDDY_EXTENT_RESERVED;
+	if (test_bit(at, unit->dead))
+		return unit->held ? BUDDY_EXTENT_QUARANTINED : BUDDY_EXTENT_RETURNING;
+	return BUDDY_EXTENT_USED;
+}
+
 /* The extent that holds @page; with pids of all users, if @all. */
 static void extent_at(struct buddy_region *region, u32 page, bool all,
 		      struct buddy_extent_entry *entry)
 {
-	u32 number = page / BUDDY_UNIT_PAGES;
-	struct buddy_file *owner = NULL;
-	struct buddy_kblock *block;
-	struct buddy_unit *unit;
+	u32 number = page / BUDDY_UNIT_PAGES, state = BUDDY_EXTENT_FREE;
+	struct buddy_unit *unit = &region->units[number];
 	struct buddy_core_span e;
-	u32 state;
 
 	guard(spinlock)(&region->lock);
-	block = buddy_kblock_at(region, page);
-	unit = &region->units[number];
-	if (block) {
-		e.offset = block->first;
-		e.size = block->pages;
-		state = block->state;
-		if (state == BUDDY_EXTENT_USED)
-			owner = block->file;
-	} else if (unit->file) {
+	if (unit->state == BUDDY_UNIT_SPLIT) {
 		buddy_bits_find(&unit->bits, page % BUDDY_UNIT_PAGES, &e);
+		state = e.used ? state_of_range(unit, e.offset) : BUDDY_EXTENT_PRIVATE;
 		e.offset += number * BUDDY_UNIT_PAGES;
-		state = BUDDY_EXTENT_PRIVATE;
-		owner = unit->file;
 	} else {
 		buddy_core_find(&region->core, number, &e);
+		unit = &region->units[e.offset];
+		if (e.used)
+			state = state_of_run(unit);
 		e.offset *= BUDDY_UNIT_PAGES;
 		e.size *= BUDDY_UNIT_PAGES;
-		state = e.used ? BUDDY_EXTENT_RESERVED : BUDDY_EXTENT_FREE;
 	}
 	*entry = (struct buddy_extent_entry){
 		.offset = buddy_bytes(e.offset),
 		.length = buddy_bytes(e.size),
 		.state = state,
-		.pid = file_pid(owner, all),
 	};
+	if (state == BUDDY_EXTENT_USED || state == BUDDY_EXTENT_PRIVATE)
+		entry->pid = file_pid(unit->file, all);
 }
 
 /* What has merged with an extent before it meanwhile begins where that one ended. */

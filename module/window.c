@@ -349,3 +349,32 @@ void buddy_window_put(struct buddy_region *region)
 {
 	put_pages(region->base_pfn, region->base_pfn + region->pages, region->folios);
 }
+
+/**
+ * buddy_zero_pages() - zero a range of the region
+ * @region: the region
+ * @first: first page
+ * @pages: length
+ * @killable: stop at a fatal signal
+ *
+ * May sleep.
+ *
+ * Return: true, or false if it was stopped.
+ */
+bool buddy_zero_pages(const struct buddy_region *region, u32 first, u32 pages,
+		      bool killable)
+{
+	while (pages) {
+		u32 n = min_t(u32, pages, BUDDY_UNIT_PAGES);
+
+		if (killable && fatal_signal_pending(current))
+			return false;
+		/* never highmem: ZONE_NORMAL and below */
+		memset(page_address(buddy_region_page(region, first)), 0,
+		       (size_t)n << PAGE_SHIFT);
+		first += n;
+		pages -= n;
+		cond_resched();
+	}
+	return true;
+}

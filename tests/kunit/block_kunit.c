@@ -37,27 +37,27 @@ static void run_sequence(u32 number, const u32 *lengths, u32 nr_lengths)
 		number /= nr_lengths + HELD;
 		if (digit < nr_lengths) {
 			struct buddy_kblock *block =
-				buddy_kblock_alloc(world_file, lengths[digit], 0);
+				buddy_kblock_alloc(world_file, lengths[digit], 0, false);
 
 			if (IS_ERR(block)) {
 				expect_eq(PTR_ERR(block), -ENOMEM);
 				continue;
 			}
 			expect_eq(block->pages, lengths[digit]);
-			expect(is_well_placed(buddy_bytes(block->first),
+			expect(is_well_placed(buddy_bytes(block->pgoff),
 					      buddy_bytes(block->pages), 0, false));
 			held[nr++] = block;
 			used += block->pages;
 		} else if (digit - nr_lengths < nr) {
 			digit -= nr_lengths;
 			used -= held[digit]->pages;
-			buddy_kblock_put(held[digit]);
+			buddy_kblock_put(held[digit], true);
 			held[digit] = held[--nr];
 		}
 		expect_no_fault(used);
 	}
 	while (nr)
-		buddy_kblock_put(held[--nr]);
+		buddy_kblock_put(held[--nr], true);
 	expect_eq(world_region->core.free, WORLD_UNITS);
 }
 
@@ -83,12 +83,12 @@ static u64 named_block(u32 pages)
 	u64 handle = 0;
 
 	expect_eq(buddy_handle_reserve(world_file, &handle), 0);
-	block = buddy_kblock_alloc(world_file, pages, 0);
+	block = buddy_kblock_alloc(world_file, pages, 0, false);
 	if (IS_ERR(block)) {
 		buddy_handle_cancel(world_file, handle);
 		return 0;
 	}
-	buddy_file_publish(world_file, handle, block);
+	buddy_kblock_publish(world_file, handle, block);
 	return handle;
 }
 
@@ -121,9 +121,9 @@ static void every_resize(void)
 				grown += !err;
 			}
 			expect_no_fault((err ? from : to) + beside);
-			expect_eq(buddy_file_free(world_file, handle), 0);
+			expect_eq(buddy_kblock_free(world_file, handle), 0);
 			if (beside)
-				expect_eq(buddy_file_free(world_file, other), 0);
+				expect_eq(buddy_kblock_free(world_file, other), 0);
 			expect_no_fault(0);
 			cond_resched();
 		}
@@ -140,9 +140,9 @@ static void no_resize_of_what_is_referred_to(void)
 
 	expect_eq(buddy_kblock_trim(world_file, handle, 1), -EBUSY);
 	expect_eq(buddy_kblock_grow(world_file, handle, 700), -EBUSY);
-	buddy_kblock_put(block);
+	buddy_kblock_put(block, true);
 	expect_eq(buddy_kblock_trim(world_file, handle, 1), 0);
-	expect_eq(buddy_file_free(world_file, handle), 0);
+	expect_eq(buddy_kblock_free(world_file, handle), 0);
 }
 
 /* Every pattern of free and used units, and every length that could fit. */
@@ -155,34 +155,38 @@ static void every_scatter(void)
 		u32 room = WORLD_UNITS - hweight32(pattern);
 
 		for (int i = 0; i < WORLD_UNITS; i++)
-			fence[i] = buddy_kblock_alloc(world_file, BUDDY_UNIT_PAGES, 0);
+			fence[i] = buddy_kblock_alloc(world_file, BUDDY_UNIT_PAGES, 0,
+						      false);
 		for (int i = 0; i < WORLD_UNITS; i++)
 			if (!(pattern >> i & 1))
-				buddy_kblock_put(fence[i]);
+				buddy_kblock_put(fence[i], true);
 		for (u32 units = 1; units <= WORLD_UNITS; units++) {
 			u32 pages = units * BUDDY_UNIT_PAGES - units % 3;
-			struct buddy_kblock *block, *piece;
+			struct buddy_kblock *block;
+			struct buddy_extent *e;
 			u32 at = 0;
 
-			block = buddy_scatter_alloc(world_file, pages);
+			block = buddy_kblock_alloc(world_file, pages, 0, true);
 			expect_eq(IS_ERR(block), units > room);
 			if (IS_ERR(block))
 				continue;
-			scattered += buddy_kblock_is_scattered(block);
-			buddy_for_each_piece(piece, block)
-				at += piece->pages;
+			scattered += block->scattered;
+			buddy_for_each_extent(e, block) {
+				expect_eq(e->at, at);
+				at += e->pages;
+			}
 			expect_eq(at, pages);
-			for (at = 0; buddy_kblock_is_scattered(block) && at < pages; at++) {
-				piece = buddy_scatter_piece(block, block->first + at);
-				if (block->first + at - piece->alias >= piece->pages)
-					expect(!"a page is in another piece");
+			for (at = 0; at < pages; at++) {
+				e = buddy_extent_find(block, at);
+				if (at - e->at >= e->pages)
+					expect(!"a page is in another extent");
 			}
 			expect_no_fault(pages + (WORLD_UNITS - room) * BUDDY_UNIT_PAGES);
-			buddy_kblock_put(block);
+			buddy_kblock_put(block, true);
 		}
 		for (int i = 0; i < WORLD_UNITS; i++)
 			if (pattern >> i & 1)
-				buddy_kblock_put(fence[i]);
+				buddy_kblock_put(fence[i], true);
 		expect_no_fault(0);
 		cond_resched();
 	}
@@ -196,11 +200,11 @@ static void finding(void)
 	struct buddy_file *other = buddy_file_create(world_region);
 	u64 handle = named_block(700);
 	struct buddy_kblock *block = buddy_handle_get(world_file, handle);
-	u64 first = block->first;
+	u64 first = block->pgoff;
 
 	for (u32 at = 0; at < 700; at += 100) {
 		expect(buddy_kblock_find(world_file, first + at, 700 - at) == block);
-		buddy_kblock_put(block);
+		buddy_kblock_put(block, true);
 		expect(!buddy_kblock_find(world_file, first + at, 701 - at));
 		expect(!buddy_kblock_find(other, first + at, 1));
 	}
@@ -208,10 +212,10 @@ static void finding(void)
 	expect(!buddy_kblock_find(world_file, world_region->pages, 1));
 	expect(!buddy_kblock_find(world_file, U64_MAX, 1));
 	expect(!buddy_kblock_find(world_file, first, U64_MAX));
-	expect_eq(buddy_file_free(world_file, handle), 0);
+	expect_eq(buddy_kblock_free(world_file, handle), 0);
 	expect(!buddy_kblock_find(world_file, first, 1));
-	buddy_kblock_put(block);
-	buddy_file_close(other);
+	buddy_kblock_put(block, true);
+	buddy_kblock_close(other);
 }
 
 static const struct tap_case block_cases[] = {

@@ -6,6 +6,7 @@
 #include <linux/file.h>
 #include <linux/mm.h>
 #include <linux/mman.h>
+#include <linux/module.h>
 #include <linux/uaccess.h>
 
 #include <kunit/test.h>
@@ -95,7 +96,7 @@ static void lengths(void)
 	expect_eq(call(BUDDY_IOC_ALLOC, &alloc), 0);
 	expect(!copy_from_user(&alloc, page, sizeof(alloc)));
 	expect_eq(alloc.out_length, PAGE_SIZE);
-	expect_eq(buddy_file_free(world_file, alloc.out_handle), 0);
+	expect_eq(buddy_kblock_free(world_file, alloc.out_handle), 0);
 }
 
 static int map(struct file *file, unsigned long flags, unsigned long pages, u64 pgoff)
@@ -136,13 +137,61 @@ static void mappings(void)
 	expect_eq(map(open_file, rw, world_region->pages + 1, 0), -ENOMEM);
 	expect_eq(map(file_of(FMODE_READ), rw, 1, 0), -EACCES);
 	expect_eq(world_region->nr_blocks, 1);
-	expect_eq(buddy_file_free(world_file, alloc.out_handle), 0);
+	expect_eq(buddy_kblock_free(world_file, alloc.out_handle), 0);
+}
+
+static int share_release(struct inode *inode, struct file *file)
+{
+	buddy_kblock_put(buddy_share_end(inode, file), false);
+	return 0;
+}
+
+static const struct file_operations share_fops = {
+	.owner = THIS_MODULE,
+	.release = share_release,
+};
+
+static struct file *share(u32 pages)
+{
+	struct buddy_kblock *block = buddy_kblock_alloc(world_file, pages, 0, false);
+	struct file *file;
+
+	KUNIT_ASSERT_FALSE(tap_test, IS_ERR(block));
+	file = buddy_share_file(block, true);
+	KUNIT_ASSERT_FALSE(tap_test, IS_ERR(file));
+	return file;
+}
+
+/*
+ * Mappings of a receiver are among the owner's only if the block shares a unit with
+ * other blocks of the owner, and else by themselves.
+ */
+static void address_spaces(void)
+{
+	struct address_space *owner = world_file->inode->i_mapping;
+	struct file *a, *b, *c, *d;
+
+	world_region->block_fops = &share_fops;
+	a = share(BUDDY_UNIT_PAGES);
+	b = share(2 * BUDDY_UNIT_PAGES);
+	c = share(3);
+	d = share(BUDDY_UNIT_PAGES + 3);
+	expect(a->f_mapping != owner && b->f_mapping != owner);
+	expect(a->f_mapping != b->f_mapping);
+	expect(c->f_mapping == owner && d->f_mapping == owner);
+	fput(a);
+	fput(b);
+	fput(c);
+	fput(d);
+	/* the last one is released later, in another task */
+	expect(world_is_free());
 }
 
 static const struct tap_case door_cases[] = {
 	{ "commands that there are, and that there are not", commands },
 	{ "lengths of structs and blocks", lengths },
 	{ "mappings that are refused", mappings },
+	{ "address spaces of block fds", address_spaces },
 };
 
 TAP_KUNIT(door_cases);

@@ -11,14 +11,14 @@ static struct buddy_kblock *block;
 
 static void begin(void)
 {
-	block = buddy_kblock_alloc(world_file, 1, 0);
+	block = buddy_kblock_alloc(world_file, 1, 0, false);
 	if (IS_ERR(block))
 		expect(!"no block");
 }
 
 static void end(void)
 {
-	buddy_kblock_put(block);
+	buddy_kblock_put(block, true);
 }
 
 static struct buddy_kblock *find(u64 handle)
@@ -76,7 +76,7 @@ static void life_of_a_handle(void)
 	expect(find(a) == block);
 	expect(buddy_handle_get(world_file, a) == block);
 	expect_eq(refcount_read(&block->refs), 2);
-	buddy_kblock_put(block);
+	buddy_kblock_put(block, true);
 	expect(buddy_handle_free(world_file, a) == block);
 	expect(!find(a));
 	expect(!buddy_handle_free(world_file, a));

@@ -13,7 +13,7 @@
 
 static struct buddy_kblock *block_of(u32 pages)
 {
-	struct buddy_kblock *block = buddy_kblock_alloc(world_file, pages, 0);
+	struct buddy_kblock *block = buddy_kblock_alloc(world_file, pages, 0, false);
 
 	KUNIT_ASSERT_FALSE(tap_test, IS_ERR(block));
 	return block;
@@ -21,15 +21,18 @@ static struct buddy_kblock *block_of(u32 pages)
 
 static struct page *page_of(const struct buddy_kblock *block, u32 i)
 {
-	return buddy_region_page(block->region, block->first + i);
+	return buddy_region_page(block->file->region, block->pgoff + i);
 }
 
 /* Writes to all of it, as a mapping that faulted might have. */
 static void dirty(struct buddy_kblock *block)
 {
-	block->touched = true;
-	if (block->tail)
-		block->tail->faulted = true;
+	struct buddy_extent *e;
+
+	buddy_extent_touch(block);
+	buddy_for_each_extent(e, block)
+		if (e->split)
+			buddy_unit_of(block->file->region, e->first)->faulted = true;
 	for (u32 i = 0; i < block->pages; i++)
 		memset(page_address(page_of(block, i)), 0xa5, PAGE_SIZE);
 }
@@ -72,7 +75,7 @@ static void comes_back_zero(void)
 		struct buddy_kblock *block = block_of(lengths[i]);
 
 		dirty(block);
-		buddy_kblock_put(block);
+		buddy_kblock_put(block, true);
 		expect(world_is_free());
 		expect(region_is_zero());
 	}
@@ -87,14 +90,17 @@ static void held_pages(void)
 		for (int k = 0; k < ARRAY_SIZE(at); k++) {
 			struct buddy_kblock *block = block_of(lengths[i]);
 			struct page *page = page_of(block, at[k]);
+			/* of a long block the unit that has it, or the tail */
+			u32 unit = at[k] / 512 * 512, held = min(lengths[i] - unit, 512u);
 
 			dirty(block);
 			get_page(page);
-			buddy_kblock_put(block);
-			expect(becomes(&world_region->quarantined, lengths[i]));
+			buddy_kblock_put(block, true);
+			expect(becomes(&world_region->quarantined, held));
+			expect(becomes(&world_region->returning, 0));
 			expect_eq(*(u8 *)page_address(page), 0xa5);
 			msleep(30);
-			expect_eq(state_pages(&world_region->quarantined), lengths[i]);
+			expect_eq(state_pages(&world_region->quarantined), held);
 			put_page(page);
 			expect(becomes(&world_region->quarantined, 0));
 			expect(world_is_free());
@@ -110,7 +116,7 @@ static void untouched(void)
 	struct page *page = page_of(block, 5);
 
 	get_page(page);
-	buddy_kblock_put(block);
+	buddy_kblock_put(block, true);
 	expect_eq(world_region->core.free, WORLD_UNITS);
 	put_page(page);
 }
@@ -122,18 +128,19 @@ static void allocation_helps(void)
 
 	dirty(block);
 	get_page(page);
-	buddy_kblock_put(block);
-	/* it is held: the allocation finds that out and does not wait for ever */
-	block = buddy_kblock_alloc(world_file, 512, 0);
+	buddy_kblock_put(block, true);
+	/* a unit is held: the allocation finds that out and does not wait for ever */
+	block = buddy_kblock_alloc(world_file, world_region->pages, 0, false);
 	expect_eq(PTR_ERR(block), -ENOMEM);
-	expect_eq(state_pages(&world_region->quarantined), world_region->pages);
+	expect_eq(state_pages(&world_region->quarantined), 512);
+	expect_eq(state_pages(&world_region->returning), 0);
 	msleep(300);
 	put_page(page);
-	/* the next poll may be far away: the allocation looks itself */
-	block = buddy_kblock_alloc(world_file, 512, 0);
+	/* the next poll may be far away: the allocation asks for a check */
+	block = buddy_kblock_alloc(world_file, world_region->pages, 0, false);
 	expect(!IS_ERR(block));
 	if (!IS_ERR(block))
-		buddy_kblock_put(block);
+		buddy_kblock_put(block, true);
 	expect(world_is_free());
 	expect(region_is_zero());
 }
@@ -148,9 +155,9 @@ static void a_unit_at_a_time(void)
 	dirty(b);
 	dirty(c);
 	get_page(page);
-	buddy_kblock_put(c);
-	buddy_kblock_put(a);
-	buddy_kblock_put(b);
+	buddy_kblock_put(c, true);
+	buddy_kblock_put(a, true);
+	buddy_kblock_put(b, true);
 	expect(becomes(&world_region->returning, 0));
 	expect_eq(state_pages(&world_region->quarantined),
 		  world_region->folios ? 20 : 10);
@@ -163,13 +170,13 @@ static void a_unit_at_a_time(void)
 static void outlives_its_file(void)
 {
 	struct buddy_file *file = buddy_file_create(world_region);
-	struct buddy_kblock *block = buddy_kblock_alloc(file, 10, 0);
+	struct buddy_kblock *block = buddy_kblock_alloc(file, 10, 0, false);
 	struct page *page = page_of(block, 0);
 
 	dirty(block);
 	get_page(page);
-	buddy_kblock_put(block);
-	buddy_file_close(file);
+	buddy_kblock_put(block, true);
+	buddy_kblock_close(file);
 	expect_eq(state_pages(&world_region->quarantined), 10);
 	put_page(page);
 	expect(becomes(&world_region->quarantined, 0));
@@ -185,19 +192,67 @@ static void trimmed(void)
 
 	expect_eq(buddy_handle_reserve(world_file, &handle), 0);
 	block = block_of(3 * 512);
-	buddy_file_publish(world_file, handle, block);
+	buddy_kblock_publish(world_file, handle, block);
 	dirty(block);
 	page = page_of(block, 2 * 512 + 7);
 	get_page(page);
 	expect_eq(buddy_kblock_trim(world_file, handle, 700), 0);
-	expect(becomes(&world_region->quarantined, 3 * 512 - 1024));
+	expect(becomes(&world_region->quarantined, 512));
 	expect(becomes(&world_region->returning, 0));
 	expect_eq(*(u8 *)page_address(page_of(block, 699)), 0xa5);
 	put_page(page);
 	expect(becomes(&world_region->quarantined, 0));
-	expect_eq(buddy_file_free(world_file, handle), 0);
+	expect_eq(buddy_kblock_free(world_file, handle), 0);
 	expect(world_is_free());
 	expect(region_is_zero());
+}
+
+/*
+ * The last reference may be dropped by a receiver, in whose time nothing of the owner's
+ * is checked: not even while a fault of the owner is under way.
+ */
+static void last_put_of_a_receiver(void)
+{
+	struct buddy_kblock *block = block_of(10);
+	struct buddy_unit *unit = buddy_unit_of(world_region, block->extents[0].first);
+
+	dirty(block);
+	down_read(&unit->faults);
+	buddy_kblock_put(block, false);
+	up_read(&unit->faults);
+	expect(world_is_free());
+	expect(region_is_zero());
+}
+
+/* Unload: what is pinned goes to the kernel, and is free when its last reference is. */
+static void unload_while_pinned(void)
+{
+	static const u32 lengths[] = { 3, 10 * 512, 700 };
+	struct buddy_region *region =
+		buddy_region_create(20 * BUDDY_UNIT, NUMA_NO_NODE, 6, NULL);
+	struct page *pages[2 * ARRAY_SIZE(lengths)];
+	struct buddy_file *file;
+
+	KUNIT_ASSERT_FALSE(tap_test, IS_ERR(region));
+	file = buddy_file_create(region);
+	for (int i = 0; i < ARRAY_SIZE(lengths); i++) {
+		struct buddy_kblock *block = buddy_kblock_alloc(file, lengths[i], 0, false);
+
+		KUNIT_ASSERT_FALSE(tap_test, IS_ERR(block));
+		dirty(block);
+		pages[2 * i] = page_of(block, 1);
+		pages[2 * i + 1] = page_of(block, lengths[i] - 1);
+		get_page(pages[2 * i]);
+		get_page(pages[2 * i + 1]);
+		buddy_kblock_put(block, true);
+	}
+	buddy_kblock_close(file);
+	/* with all that is checked meanwhile: its own balances say whether it is right */
+	buddy_region_destroy(region);
+	for (int i = 0; i < ARRAY_SIZE(pages); i++) {
+		expect_eq(*(u8 *)page_address(pages[i]), 0xa5);
+		put_page(pages[i]);
+	}
 }
 
 static const struct tap_case reclaim_cases[] = {
@@ -208,6 +263,8 @@ static const struct tap_case reclaim_cases[] = {
 	{ "a pin keeps its unit, and no other", a_unit_at_a_time },
 	{ "a block outlives its file", outlives_its_file },
 	{ "what TRIM gives back", trimmed },
+	{ "the last reference of a receiver", last_put_of_a_receiver },
+	{ "unload while pages are pinned", unload_while_pinned },
 };
 
 TAP_KUNIT(reclaim_cases);

@@ -101,6 +101,8 @@ static void plans(void)
 	texts[1] = "4";
 	expect_eq(buddy_plan_check(&plan), -EINVAL);
 	buddy_plan_failed(&plan, 0, &(struct buddy_window){ 0, 0 });
+	/* there was such a range: something else was short */
+	buddy_plan_failed(&plan, 0, &(struct buddy_window){ 0, 1 << 20 });
 	plan.nr_sizes = 1;
 	plan.nodes = node_77;
 	plan.nr_nodes = 1;
@@ -143,6 +145,40 @@ static void of_any_size(void)
 	}
 }
 
+/*
+ * Each allocation of a new region fails once (tests/kunit/run has set fault injection
+ * up): there is a region, or nothing is left of it.
+ */
+#ifdef CONFIG_FAULT_INJECTION
+static void each_allocation_fails(void)
+{
+	int refused = 0, n = 0;
+	bool failed = true;
+
+	while (failed && ++n < 1000) {
+		struct buddy_region *region;
+
+		current->fail_nth = n;
+		region = buddy_region_create(2 * BUDDY_UNIT, NUMA_NO_NODE, 6, NULL);
+		failed = !current->fail_nth;
+		current->fail_nth = 0;
+		if (!IS_ERR(region)) {
+			buddy_region_destroy(region);
+		} else {
+			expect_eq(PTR_ERR(region), -ENOMEM);
+			refused++;
+		}
+	}
+	printf("%d failed once, %d of them told\n", n - 1, refused);
+	expect(refused >= 4);
+}
+#else
+static void each_allocation_fails(void)
+{
+	skip("no fault injection in this kernel");
+}
+#endif
+
 static const struct tap_case region_cases[] = {
 	{ "contiguous, and one reference each", is_contiguous_and_ours },
 	{ "zero", is_zero },
@@ -152,6 +188,7 @@ static const struct tap_case region_cases[] = {
 	{ "plans", plans },
 	{ "shares of nodes", shares },
 	{ "of any size", of_any_size },
+	{ "each allocation fails once", each_allocation_fails },
 };
 
 TAP_KUNIT(region_cases);

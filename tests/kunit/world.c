@@ -13,20 +13,20 @@ struct buddy_file *world_file;
 
 int world_suite_init(struct kunit_suite *suite)
 {
-	int err = buddy_region_init();
+	int err = buddy_fs_init();
 
 	if (err)
 		return err;
 	err = buddy_reclaim_init();
 	if (err)
-		buddy_region_exit();
+		buddy_fs_exit();
 	return err;
 }
 
 void world_suite_exit(struct kunit_suite *suite)
 {
 	buddy_reclaim_exit();
-	buddy_region_exit();
+	buddy_fs_exit();
 }
 
 int world_init(struct kunit *test)
@@ -43,7 +43,7 @@ int world_init(struct kunit *test)
 
 void world_exit(struct kunit *test)
 {
-	buddy_file_close(world_file);
+	buddy_kblock_close(world_file);
 	KUNIT_EXPECT_TRUE(test, world_is_free());
 	buddy_region_destroy(world_region);
 }
@@ -74,13 +74,17 @@ static const char *fault_of_units(struct buddy_region *region)
 
 		if (unit->number != i)
 			return "a unit has another number";
-		if (!unit->file) {
-			if (!list_empty(&unit->free))
+		if (unit->state != BUDDY_UNIT_SPLIT) {
+			if (!list_empty(&unit->free) || !list_empty(&unit->aliases))
 				return "a unit that is not split is in a list";
 			continue;
 		}
+		if (!unit->file)
+			return "a split unit has no file";
 		if (!bits_are_sound(&unit->bits))
 			return "the map of a unit is not that of its ranges";
+		if (!bitmap_subset(unit->dead, (unsigned long *)unit->bits.used, BUDDY_BITS_PAGES))
+			return "a page that waits is free";
 		if (unit->bits.free == BUDDY_UNIT_PAGES)
 			return "a unit without blocks is split";
 		private += unit->bits.free;
@@ -119,7 +123,7 @@ bool world_is_free(void)
 			usleep_range(1000, 2000);
 	}
 	return is_free && !world_fault(0) && region->allocs == region->frees &&
-	       RB_EMPTY_ROOT(&region->blocks);
+	       !region->nr_blocks && !region->nr_items;
 }
 
 MODULE_DESCRIPTION("Tests of buddy_mem that run in the kernel");

@@ -248,7 +248,21 @@ TEST_F(device, many_extents)
 	expect(wait_free(fd, region, 5));
 }
 
-/* Whichever page of a freed block is held, by a pipe, the block does not come back. */
+/* How many extents of @length EXTENTS says are quarantined. */
+static int quarantined_extents(uint64_t length)
+{
+	struct buddy_extent_entry e[64];
+	uint32_t n = read_extents(fd, e, 64);
+	int count = 0;
+
+	expect(n < 64);
+	for (uint32_t i = 0; i < n && i < 64; i++)
+		count += e[i].state == BUDDY_EXTENT_QUARANTINED && e[i].length == length &&
+			 !e[i].pid;
+	return count;
+}
+
+/* Whichever page of a freed block is held, by a pipe, its unit does not come back. */
 TEST_F(device, any_page_holds)
 {
 	static const uint64_t lengths[] = { 5 * PAGE, 2 * MIB, 2 * MIB + 3 * PAGE };
@@ -260,6 +274,7 @@ TEST_F(device, any_page_holds)
 			struct buddy_alloc a;
 			char *p = take_filled(fd, lengths[i], &a), c;
 			struct iovec io = { p + at, PAGE };
+			uint64_t held = part_with(&a, at).out_length;
 			int pipes[2];
 
 			expect(!pipe(pipes));
@@ -267,10 +282,11 @@ TEST_F(device, any_page_holds)
 			give_back(fd, p, &a);
 			for (int tries = 0; get_stats(fd).out_returning && tries < 500; tries++)
 				usleep(10000);
-			expect_eq(get_stats(fd).out_quarantined, lengths[i]);
+			expect_eq(get_stats(fd).out_quarantined, held);
+			expect_eq(quarantined_extents(held), 1);
 			/* ENOMEM says so */
 			expect_eq(alloc_block(fd, region, &a), -ENOMEM);
-			expect_eq(a.out_returning, lengths[i]);
+			expect_eq(a.out_returning, held);
 			expect_eq(read(pipes[0], &c, 1), 1);
 			expect_eq(c, FILLED);
 			close(pipes[0]);

@@ -7,7 +7,7 @@
  * Usage: failnth_load_test PATH/buddy_mem.ko [STEP]
  *
  * The allocations of the kernel's loader count, too, before and after the module's own.
- * Of these only every STEP-th is tried (1); of the module's own, each.
+ * Only every STEP-th is tried (1).
  */
 #define _GNU_SOURCE
 #include <sys/stat.h>
@@ -18,9 +18,6 @@
 #include "failnth.h"
 
 #define PARAMS	"size=8M"
-#define REFUSED	"size=0"
-/* From the first allocation of the module to its last, with the mount and the nodes. */
-#define OWN	100
 #define MISSING	1024	/* kB: half a unit. 100 to 400 are taken for other things */
 
 static const char *const traces[] = {
@@ -30,14 +27,9 @@ static const char *const traces[] = {
 
 static int module_file;
 
-static int load_with(const char *params)
-{
-	return syscall(SYS_finit_module, module_file, params, 0) ? -errno : 0;
-}
-
 static int load(void)
 {
-	return load_with(PARAMS);
+	return syscall(SYS_finit_module, module_file, PARAMS, 0) ? -errno : 0;
 }
 
 static int unload(void)
@@ -124,26 +116,6 @@ static bool load_once(struct sweep *sweep)
 	return fired;
 }
 
-/* How often the loader allocates before the module does: a load that it refuses at once. */
-static int allocations_before(void)
-{
-	int below = 1, above = 4096;
-
-	while (below < above) {
-		int n = (below + above) / 2;
-		int err;
-
-		inject_arm(n);
-		err = load_with(REFUSED);
-		if (inject_disarm())
-			below = n + 1;
-		else
-			above = n;
-		must(err == -EINVAL || err == -ENOMEM || err == -EFAULT);
-	}
-	return below;
-}
-
 static void print_errnos(const struct sweep *sweep)
 {
 	for (int i = 0; i < 256; i++)
@@ -155,17 +127,14 @@ static void each_allocation(int step)
 {
 	struct sweep sweep = { .n = 1 };
 	double began = now();
-	int own = allocations_before() - 4, last = 0;	/* a cache that takes pages is one more */
 
 	while (!problems && load_once(&sweep)) {
 		sweep.tried++;
-		last = sweep.n;
-		sweep.n += sweep.n >= own && sweep.n < own + OWN ? 1 : step;
+		sweep.n += step;
 	}
 	printf("# load: %d of %d failed once, %d of them refused the load; %.1f s\n",
-	       sweep.tried, last, sweep.refused, now() - began);
+	       sweep.tried, sweep.n - step, sweep.refused, now() - began);
 	print_errnos(&sweep);
-	printf("# from %d on they are the module's own\n", own + 4);
 	printf("# kB that were free before and not after one of them: at most %ld\n", sweep.most);
 	if (sweep.tried < 20 || !sweep.refused)
 		problem("that was no sweep");

@@ -194,6 +194,18 @@ static inline struct buddy_stats get_stats(int fd)
 	return s;
 }
 
+/* When nothing is being reclaimed any more: what was freed before may be, for a moment. */
+static inline struct buddy_stats settled_stats(int fd)
+{
+	struct buddy_stats s = get_stats(fd);
+
+	for (int tries = 0; s.out_returning && tries < 2000; tries++) {
+		usleep(5000);
+		s = get_stats(fd);
+	}
+	return s;
+}
+
 /* The first @count extents of the region. Return: how many there are of these. */
 static inline uint32_t read_extents(int fd, struct buddy_extent_entry *entries,
 				    uint32_t count)
@@ -301,6 +313,22 @@ static inline bool wait_free(int fd, uint64_t bytes, double seconds)
 		usleep(10000);
 	}
 	return true;
+}
+
+/* What a contiguous block has of the unit of 2 MiB that holds its byte @at. */
+static inline struct buddy_alloc part_with(const struct buddy_alloc *a, uint64_t at)
+{
+	uint64_t unit = 2ull << 20, start = (a->out_offset + at) / unit * unit;
+	uint64_t end = start + unit;
+	struct buddy_alloc part = *a;
+
+	if (start < a->out_offset)
+		start = a->out_offset;
+	if (end > a->out_offset + a->out_length)
+		end = a->out_offset + a->out_length;
+	part.out_offset = start;
+	part.out_length = end - start;
+	return part;
 }
 
 /* At the end of each test the region is empty and its counters balance. */

@@ -116,7 +116,7 @@ TEST_F(device, written_by_device_alone)
 	}
 }
 
-/* One page in the middle keeps the whole block, and nothing beyond it. */
+/* One page in the middle keeps its unit of the block, and nothing else. */
 TEST_F(device, one_page_in_the_middle)
 {
 	int peer = peer_open();
@@ -128,9 +128,9 @@ TEST_F(device, one_page_in_the_middle)
 	expect_eq(peer_pin(peer, p + 3 * MIB, PAGE, PEER_LONGTERM | PEER_WRITE), 0);
 	munmap(p, a.out_length);
 	expect_eq(free_block(fd, a.out_handle), 0);
-	expect(wait_quarantined(fd, a.out_length, SOON));
-	/* of the tail's unit nothing is lost for its file */
-	expect_eq(get_stats(fd).out_private, MIB - PAGE);
+	expect(wait_quarantined(fd, 2 * MIB, SOON));
+	expect_eq(get_stats(fd).out_private, 0);
+	expect_eq(get_stats(fd).out_free, region - 2 * MIB);
 	expect_eq(peer_fill(peer, PIN, 0, PAGE, W2), 0);
 	expect_eq(peer_unpin(peer), 0);
 	expect_back_soon(fd, region, &a);

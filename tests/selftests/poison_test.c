@@ -61,10 +61,11 @@ static int retired(uint64_t length)
 	return count;
 }
 
-static void poisoned(uint64_t length, uint64_t at)
+/* A page of a block breaks: @lost bytes are retired, and nothing else. */
+static void poisoned(uint64_t length, uint64_t at, uint64_t lost)
 {
 	uint64_t reserved = get_stats(fd).out_reserved;
-	int before = retired(length);
+	int before = retired(lost);
 	struct buddy_alloc a, b;
 	char *p;
 
@@ -77,8 +78,8 @@ static void poisoned(uint64_t length, uint64_t at)
 	expect_eq(free_block(fd, a.out_handle), 0);
 	for (int i = 0; get_stats(fd).out_reserved == reserved && i < 300; i++)
 		usleep(10000);
-	expect_eq(get_stats(fd).out_reserved, reserved + length);
-	expect_eq(retired(length), before + 1);
+	expect_eq(get_stats(fd).out_reserved, reserved + lost);
+	expect_eq(retired(lost), before + 1);
 	/* nobody gets it again, and the region without it still serves */
 	expect_eq(alloc_block(fd, region, &b), -ENOMEM);
 	expect_eq(alloc_block(fd, length, &b), 0);
@@ -88,12 +89,18 @@ static void poisoned(uint64_t length, uint64_t at)
 
 TEST_F(poison, a_poisoned_page_in_a_large_block)
 {
-	poisoned(4 * MIB, 3 * MIB);
+	poisoned(4 * MIB, 3 * MIB, 2 * MIB);
+}
+
+TEST_F(poison, a_poisoned_page_in_a_tail)
+{
+	poisoned(2 * MIB + 5 * PAGE, 2 * MIB + 4 * PAGE, PAGE);
+	poisoned(4 * MIB + 5 * PAGE, MIB, 2 * MIB);
 }
 
 TEST_F(poison, a_poisoned_page_in_a_small_block)
 {
-	poisoned(3 * PAGE, PAGE);
+	poisoned(3 * PAGE, PAGE, PAGE);
 }
 
 /*

@@ -155,7 +155,7 @@ TEST_F(device, in_one_piece_where_there_is_one)
 	expect_eq(scatter_block(fd, region + 1, &a), -EFBIG);
 }
 
-TEST_F(device, trim_and_grow_do_not)
+TEST_F(device, grow_does_not)
 {
 	struct buddy_resize r = { .size = sizeof(r), .length = 2 * UNIT };
 	struct buddy_alloc a;
@@ -163,10 +163,89 @@ TEST_F(device, trim_and_grow_do_not)
 	fence_up();
 	expect_eq(scatter_block(fd, 2 * UNIT, &a), 0);
 	r.handle = a.out_handle;
-	expect_eq(call(fd, BUDDY_IOC_TRIM, &r), -EOPNOTSUPP);
 	expect_eq(call(fd, BUDDY_IOC_GROW, &r), -EOPNOTSUPP);
 	expect_eq(free_block(fd, a.out_handle), 0);
 	fence_down();
+}
+
+/* What a TRIM leaves keeps its contents; the rest is free, zero, and shared by nobody. */
+TEST_F(device, trim)
+{
+	static const uint64_t keep[] = {
+		7 * UNIT + 3 * PAGE, 7 * UNIT + PAGE, 7 * UNIT, 6 * UNIT + MIB,
+		6 * UNIT + PAGE, 3 * UNIT, 3 * UNIT - PAGE, UNIT, 5 * PAGE, PAGE,
+	};
+	struct buddy_resize r = { .size = sizeof(r) };
+	struct buddy_alloc a, b;
+	char *p;
+
+	fence_up();
+	expect_eq(scatter_block(fd, 7 * UNIT + 5 * PAGE, &a), 0);
+	r.handle = a.out_handle;
+	p = map_block(fd, &a);
+	stamp(p, a.out_length, 77);
+	r.length = UNIT;
+	expect_eq(call(fd, BUDDY_IOC_TRIM, &r), -EBUSY);
+	munmap(p, a.out_length);
+	for (size_t i = 0; i < sizeof(keep) / sizeof(keep[0]); i++) {
+		uint64_t units = (keep[i] + UNIT - 1) / UNIT * UNIT;
+
+		r.length = keep[i];
+		expect_eq(call(fd, BUDDY_IOC_TRIM, &r), 0);
+		expect_eq(get_stats(fd).out_used, region / 2 + keep[i]);
+		for (int tries = 0; get_stats(fd).out_returning && tries < 2000; tries++)
+			usleep(10000);
+		expect_eq(get_stats(fd).out_free, region / 2 - units);
+		expect_eq(get_stats(fd).out_private, units - keep[i]);
+		/* others get it, zero */
+		expect_eq(scatter_block(fd, region / 2 - units, &b), 0);
+		p = map_block(fd, &b);
+		expect(is_zero(p, b.out_length));
+		stamp(p, b.out_length, 5);
+		munmap(p, b.out_length);
+		expect_eq(free_block(fd, b.out_handle), 0);
+		a.out_length = keep[i];
+		p = map_block(fd, &a);
+		expect(is_stamped(p, keep[i], 77));
+		munmap(p, keep[i]);
+		expect(wait_free(fd, region / 2 - units, 20));
+	}
+	r.length = 2 * PAGE;
+	expect_eq(call(fd, BUDDY_IOC_TRIM, &r), -EINVAL);
+	expect_eq(free_block(fd, a.out_handle), 0);
+	fence_down();
+}
+
+/* A TRIM that ends within one of several runs: its tail takes the place of the next. */
+TEST_F(device, trim_within_a_run)
+{
+	struct buddy_resize r = { .size = sizeof(r), .length = UNIT + MIB };
+	struct buddy_alloc unit[8], rest, a;
+	char *p;
+
+	expect_eq(alloc_block(fd, region - 8 * UNIT, &rest), 0);
+	for (int i = 0; i < 8; i++)
+		expect_eq(alloc_block(fd, UNIT, &unit[i]), 0);
+	for (int i = 0; i < 8; i++)
+		if (i % 3 != 2)
+			expect_eq(free_block(fd, unit[i].out_handle), 0);
+	expect_eq(scatter_block(fd, 5 * UNIT + 3 * PAGE, &a), 0);
+	expect(!contiguous(a.out_handle));
+	p = map_block(fd, &a);
+	stamp(p, a.out_length, 5);
+	munmap(p, a.out_length);
+	r.handle = a.out_handle;
+	expect_eq(call(fd, BUDDY_IOC_TRIM, &r), 0);
+	expect(wait_free(fd, 4 * UNIT, 20));
+	a.out_length = r.length;
+	p = map_block(fd, &a);
+	expect(is_stamped(p, r.length, 5));
+	munmap(p, r.length);
+	expect_eq(free_block(fd, a.out_handle), 0);
+	expect(wait_free(fd, 6 * UNIT, 20));
+	for (int i = 2; i < 8; i += 3)
+		expect_eq(free_block(fd, unit[i].out_handle), 0);
+	expect_eq(free_block(fd, rest.out_handle), 0);
 }
 
 /* Crumbs of a unit that is cut up: pieces of a page. */

@@ -32,7 +32,8 @@
  * A reference to a block is a handle, a mapping or a block fd. When the last reference is
  * dropped, the block is released. Then the kernel reclaims it: it checks that the pages
  * have no other user, zeroes them and frees them. A page that the kernel or a device still
- * references is pinned, and its block is in quarantine until the page is unpinned.
+ * references is pinned, and what was released of its 2 MiB unit is in quarantine until the
+ * page is unpinned.
  *
  * DOC: Errors
  *
@@ -49,13 +50,13 @@
  *   EDQUOT   ALLOC, BATCH, GROW, and mmap() of a block fd: reserved for limits on
  *            accounts. This version has no such limits and never returns it.
  *   EBUSY    TRIM, GROW: the block is mapped, or has a block fd or a dma-buf. Unmap the
- *            block and close these first.
+ *            block and close these first. Also while another TRIM of the block runs.
  *   ENOENT   This open file has no such handle: it was never issued, is freed, or belongs
  *            to another open file.
  *   EBADF    The file is not open for writing, which all commands require except INFO,
  *            STATS, EXTENTS and BLOCK.
  *   EMFILE, ENFILE  SHARE, DMABUF: the process, or the system, has no free descriptor.
- *   EOPNOTSUPP  TRIM, GROW: the block is scattered. DMABUF: the kernel has no dma-bufs.
+ *   EOPNOTSUPP  GROW: the block is scattered. DMABUF: the kernel has no dma-bufs.
  *   E2BIG    The struct is larger than the kernel's and its tail is not 0, or it is
  *            larger than a page.
  *   EFAULT   A pointer is bad. Nothing was allocated or freed (BATCH: not by the
@@ -93,8 +94,8 @@
  * A block belongs to the open file (struct file) that allocated it. FREE, and the last
  * close of the file (exit, SIGKILL and out-of-memory included), frees its handle.
  * Mappings keep the block, as they keep an unlinked file. Pages that the kernel or a
- * device has pinned (O_DIRECT, RDMA, io_uring, a pipe) keep the block in quarantine. Then
- * the block is zeroed and becomes free. So a new block is always zero-filled, and a page
+ * device has pinned (O_DIRECT, RDMA, io_uring, a pipe) keep their unit in quarantine. Then
+ * it is zeroed and becomes free. So a new block is always zero-filled, and a page
  * never belongs to two blocks.
  */
 #ifndef _UAPI_LINUX_BUDDY_H
@@ -189,9 +190,9 @@ struct buddy_info {
  *
  * With BUDDY_ALLOC_SCATTER the time depends on the number of extents: ranges of whole
  * units, then one range or more for the rest. The call fails only if too few units are
- * free. The statistics count a scattered block once per extent. It cannot be trimmed or
- * grown, and a device sees a list of ranges. It starts at a multiple of the granule. If
- * one range is free, the block is contiguous and like any other.
+ * free. A scattered block can be trimmed but not grown, and a device sees a list of
+ * ranges. It starts at a multiple of the granule. If one range is free, the block is
+ * contiguous and like any other.
  */
 struct buddy_alloc {
 	__u32 size;
@@ -233,7 +234,8 @@ struct buddy_free {
  *               allocate them (no file, if that one is closed)
  * @out_returning: bytes being reclaimed
  * @out_quarantined: bytes in quarantine: released, but pinned by the kernel or a device
- * @out_reserved: bytes in retired blocks, which contain a poisoned page (HWPoison);
+ * @out_reserved: bytes retired because of a poisoned page (HWPoison): the page, or the
+ *                whole unit of a block that had it whole;
  *                withheld until the module is unloaded.
  *                region = free + used + private + returning + quarantined + reserved
  * @out_largest: bytes of the largest naturally aligned free range
@@ -275,7 +277,7 @@ struct buddy_stats {
 #define BUDDY_EXTENT_USED	1	/* of a block with a reference */
 #define BUDDY_EXTENT_RETURNING	2	/* being reclaimed */
 #define BUDDY_EXTENT_QUARANTINED 3	/* released, but pinned */
-#define BUDDY_EXTENT_RESERVED	4	/* of a retired block */
+#define BUDDY_EXTENT_RESERVED	4	/* retired: poisoned, until unload */
 #define BUDDY_EXTENT_PRIVATE	5	/* free, in a split unit of one file */
 
 /**
@@ -307,9 +309,9 @@ struct buddy_extent_entry {
  * @out_count: entries filled
  * @out_next: @start of the next call; the region's length at the end
  *
- * The extents of a reply follow each other without a gap: each starts at the end of the
- * one before. The reply is not a snapshot: a block that is freed meanwhile may appear in
- * either state.
+ * The whole units of a block and its tail are two extents. The extents of a reply follow
+ * each other without a gap: each starts at the end of the one before. The reply is not a
+ * snapshot: a block that is freed meanwhile may appear in either state.
  */
 struct buddy_extents {
 	__u32 size;

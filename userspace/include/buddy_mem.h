@@ -146,8 +146,8 @@ uint64_t buddy_block_offset(const struct buddy_block *block);
  * Offset and contents stay.
  *
  * Return: 0; -EINVAL (@length is 0 or above the block's); -EFBIG (above the
- * region); -EBUSY (it is mapped, or has a block fd or a dma-buf); -EOPNOTSUPP (it
- * is scattered, or came from buddy_block_from_fd()); -ENOMEM; -EPERM.
+ * region); -EBUSY (it is mapped, or has a block fd or a dma-buf, or another trim of it
+ * runs); -EOPNOTSUPP (it came from buddy_block_from_fd()); -EPERM.
  */
 int buddy_block_trim(struct buddy_block *block, uint64_t length);
 

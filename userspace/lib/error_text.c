@@ -198,7 +198,7 @@ static const char *why_one_length(const struct buddy_report *r)
 {
 	if (r->failure.where == WHERE_FD)
 		return "the block came as a descriptor, and only the process that allocated it can change its length";
-	return "the block is scattered, and such a block has one length for life; allocate another, or allocate it without BUDDY_ALLOC_SCATTER";
+	return "the block is scattered, and such a block only becomes shorter; allocate another, or allocate it without BUDDY_ALLOC_SCATTER";
 }
 
 static const char *why_not_shared(const struct buddy_report *r)

@@ -394,6 +394,11 @@ struct buddy_kblock {
 #define buddy_for_each_extent(e, block)					\
 	for (e = (block)->extents; e < (block)->extents + (block)->nr; e++)
 
+static inline struct buddy_region *buddy_region_of(const struct buddy_kblock *block)
+{
+	return block->file->region;
+}
+
 /* The unit that a page lies in. */
 static inline struct buddy_unit *buddy_unit_of(const struct buddy_region *region,
 					       u32 page)

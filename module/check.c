@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * check.c - one item on its way: unreachable, zeroed, free; or pinned, or poisoned.
+ * check.c - the check of one item: its pages are unreachable, zeroed and freed; or they are
+ * pinned, or poisoned.
  *
  *   split unit   one check for all of its pages that were released (reach.c)
  *   run          a few units at a time, each for itself: one that is pinned holds back no

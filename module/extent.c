@@ -6,11 +6,6 @@
 
 #include "buddy.h"
 
-static struct buddy_region *region_of(const struct buddy_kblock *block)
-{
-	return block->file->region;
-}
-
 /**
  * buddy_extent_find() - the extent that has a page of a block
  * @block: the block
@@ -54,7 +49,7 @@ static void touch_unit(struct buddy_unit *unit, bool split)
  */
 void buddy_extent_touch(struct buddy_kblock *block)
 {
-	struct buddy_region *region = region_of(block);
+	struct buddy_region *region = buddy_region_of(block);
 	struct buddy_extent *e;
 
 	buddy_for_each_extent(e, block) {
@@ -82,7 +77,7 @@ void buddy_extent_arrange(struct buddy_kblock *block)
 		whole |= !e->split;
 		aligned &= !(e->first % BUDDY_UNIT_PAGES);
 	}
-	block->huge = region_of(block)->folios && whole && aligned;
+	block->huge = buddy_region_of(block)->folios && whole && aligned;
 }
 
 /**
@@ -101,5 +96,5 @@ void buddy_extent_set_alias(struct buddy_kblock *block, u32 i)
 	alias->pages = e->pages;
 	if (e->split && list_empty(&alias->list))
 		list_add_tail(&alias->list,
-			      &buddy_unit_of(region_of(block), e->first)->aliases);
+			      &buddy_unit_of(buddy_region_of(block), e->first)->aliases);
 }

@@ -11,7 +11,7 @@
  *
  * References count per folio. A range of a split unit shares its folio with other
  * blocks of the same file: the mappings of the whole unit are dropped, and faults into
- * it excluded, for the check. Once it has succeeded nobody can reach anything in the
+ * it excluded, for the check. Once it has succeeded nothing can reach a page of the
  * unit until the next fault, so what is released meanwhile needs none.
  */
 #include <linux/mm.h>
@@ -43,7 +43,7 @@ static bool page_is_unreachable(struct page *page)
  * @first: first page
  * @pages: length
  *
- * Return: true: nobody can reach any of them, nor will.
+ * Return: true: nothing can reach any of them, nor will.
  */
 bool buddy_reach_pages(const struct buddy_region *region, u32 first, u32 pages)
 {
@@ -59,7 +59,7 @@ bool buddy_reach_pages(const struct buddy_region *region, u32 first, u32 pages)
  *
  * Notes the page that is pinned, if there is one.
  *
- * Return: true: nobody can reach it, nor will.
+ * Return: true: nothing can reach it, nor will.
  */
 bool buddy_reach_whole(struct buddy_unit *unit)
 {
@@ -118,7 +118,7 @@ static void unmap_aliases(struct buddy_unit *unit)
  * Nobody may hold any page of it, so its mappings, those of neighbors too, are dropped
  * first. These fault again without noticing. May sleep.
  *
- * Return: true: nobody can reach a page of it until the next fault.
+ * Return: true: nothing can reach a page of it until the next fault.
  */
 bool buddy_reach_unit(struct buddy_unit *unit)
 {

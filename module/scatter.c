@@ -36,7 +36,7 @@ static unsigned int last_place(const struct buddy_region *region)
  */
 static bool has_room(const struct buddy_kblock *block)
 {
-	struct buddy_region *region = block->file->region;
+	struct buddy_region *region = buddy_region_of(block);
 	u32 units = block->pages / BUDDY_UNIT_PAGES, rest = block->pages % BUDDY_UNIT_PAGES;
 	bool room;
 
@@ -53,7 +53,7 @@ static bool has_room(const struct buddy_kblock *block)
  */
 static int take_next(struct buddy_kblock *block, struct buddy_extent *e, u32 rest)
 {
-	struct buddy_region *region = block->file->region;
+	struct buddy_region *region = buddy_region_of(block);
 	u32 units = buddy_core_largest(&region->core), pages = rest, align = 0;
 	int n;
 
@@ -92,7 +92,7 @@ static int reserve_extent(struct buddy_kblock *block, u32 *room)
 /* Return: 0; -ENOSPC (others were faster); -ENOMEM; -EINTR. */
 static int gather(struct buddy_kblock *block)
 {
-	struct buddy_region *region = block->file->region;
+	struct buddy_region *region = buddy_region_of(block);
 	u32 room = ARRAY_SIZE(block->own);
 	int err = 0;
 
@@ -114,7 +114,7 @@ static int gather(struct buddy_kblock *block)
 /* Where the reference check of their units finds the mappings of the block. */
 static int make_aliases(struct buddy_kblock *block)
 {
-	struct buddy_region *region = block->file->region;
+	struct buddy_region *region = buddy_region_of(block);
 
 	block->aliases = kvcalloc(block->nr + 1, sizeof(*block->aliases),
 				  GFP_KERNEL_ACCOUNT);
@@ -133,7 +133,7 @@ static int make_aliases(struct buddy_kblock *block)
 
 static int make_scattered(struct buddy_kblock *block)
 {
-	struct buddy_region *region = block->file->region;
+	struct buddy_region *region = buddy_region_of(block);
 	int place = ida_alloc_range(&region->places, 1, last_place(region), GFP_KERNEL);
 
 	if (place < 0)
@@ -157,8 +157,8 @@ struct buddy_unit *buddy_scatter_end(struct buddy_kblock *block)
 	struct buddy_unit *unit = buddy_space_release(block, 0, block->nr);
 
 	if (block->scattered)
-		ida_free(&block->file->region->places,
-			 block->pgoff >> place_order(block->file->region));
+		ida_free(&buddy_region_of(block)->places,
+			 block->pgoff >> place_order(buddy_region_of(block)));
 	block->scattered = false;
 	kvfree(block->aliases);
 	block->aliases = NULL;
@@ -179,7 +179,7 @@ struct buddy_unit *buddy_scatter_end(struct buddy_kblock *block)
  */
 int buddy_scatter_gather(struct buddy_kblock *block)
 {
-	struct buddy_region *region = block->file->region;
+	struct buddy_region *region = buddy_region_of(block);
 	int err = -ENOSPC;
 
 	/* Others may be faster, but not for ever. */

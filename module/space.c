@@ -14,11 +14,6 @@
 
 #define BATCH	16	/* extents released under one lock */
 
-static struct buddy_region *region_of(const struct buddy_kblock *block)
-{
-	return block->file->region;
-}
-
 /* Something became free: who waits for memory tries again. */
 static void note_progress(struct buddy_region *region)
 {
@@ -105,7 +100,7 @@ static void set_run(struct buddy_extent *e, const struct buddy_kblock *block,
 		    u32 unit, u32 units)
 {
 	set_range(e, unit * BUDDY_UNIT_PAGES, units * BUDDY_UNIT_PAGES, false);
-	region_of(block)->units[unit].file = block->file;
+	buddy_region_of(block)->units[unit].file = block->file;
 }
 
 /*
@@ -116,7 +111,7 @@ static void set_run(struct buddy_extent *e, const struct buddy_kblock *block,
 static int take_units(struct buddy_kblock *block, struct buddy_extent *e, u32 pages,
 		      u32 align)
 {
-	struct buddy_region *region = region_of(block);
+	struct buddy_region *region = buddy_region_of(block);
 	u32 whole = pages / BUDDY_UNIT_PAGES, tail = pages % BUDDY_UNIT_PAGES;
 	long unit = buddy_core_alloc(&region->core, whole + !!tail, align / BUDDY_UNIT_PAGES);
 	int n = 0;
@@ -173,7 +168,7 @@ static bool is_before(struct rb_node *node, const struct rb_node *other)
  */
 void buddy_space_insert(struct buddy_kblock *block)
 {
-	struct buddy_region *region = region_of(block);
+	struct buddy_region *region = buddy_region_of(block);
 
 	lockdep_assert_held(&region->lock);
 	rb_add(&block->node, &block->file->blocks, is_before);
@@ -194,7 +189,7 @@ int buddy_space_take(struct buddy_kblock *block, u32 align)
 {
 	int n = buddy_space_take_extents(block, block->own, block->pages, align);
 
-	lockdep_assert_held(&region_of(block)->lock);
+	lockdep_assert_held(&buddy_region_of(block)->lock);
 	if (n < 0)
 		return n;
 	block->nr = n;
@@ -231,7 +226,7 @@ static void release_run(struct buddy_unit *unit, struct buddy_file *file, u32 un
 
 static void release_extent(struct buddy_kblock *block, const struct buddy_extent *e)
 {
-	struct buddy_unit *unit = buddy_unit_of(region_of(block), e->first);
+	struct buddy_unit *unit = buddy_unit_of(buddy_region_of(block), e->first);
 
 	if (!e->split)
 		release_run(unit, block->file, e->pages / BUDDY_UNIT_PAGES, e->touched);
@@ -249,7 +244,7 @@ static void release_extent(struct buddy_kblock *block, const struct buddy_extent
  */
 struct buddy_unit *buddy_space_release(struct buddy_kblock *block, u32 from, u32 to)
 {
-	struct buddy_region *region = region_of(block);
+	struct buddy_region *region = buddy_region_of(block);
 	struct buddy_extent *one = &block->extents[from];
 	bool small = to - from == 1 && one->split && one->touched;
 
@@ -288,7 +283,7 @@ static void split_whole(struct buddy_kblock *block, struct buddy_unit *unit, u32
 static void shorten_run(struct buddy_kblock *block, struct buddy_extent *e, u32 keep,
 			struct buddy_extent *tail)
 {
-	struct buddy_unit *unit = buddy_unit_of(region_of(block), e->first);
+	struct buddy_unit *unit = buddy_unit_of(buddy_region_of(block), e->first);
 	u32 units = e->pages / BUDDY_UNIT_PAGES, whole = keep / BUDDY_UNIT_PAGES;
 	u32 rest = keep % BUDDY_UNIT_PAGES, all = whole + !!rest;
 	bool touched = e->touched;
@@ -309,7 +304,7 @@ static void shorten_run(struct buddy_kblock *block, struct buddy_extent *e, u32 
 
 static void shorten_range(struct buddy_kblock *block, struct buddy_extent *e, u32 keep)
 {
-	struct buddy_unit *unit = buddy_unit_of(region_of(block), e->first);
+	struct buddy_unit *unit = buddy_unit_of(buddy_region_of(block), e->first);
 	u32 at = e->first % BUDDY_UNIT_PAGES;
 
 	buddy_unit_divide(unit, at, e->pages, keep);
@@ -331,7 +326,7 @@ void buddy_space_shorten(struct buddy_kblock *block, u32 pages)
 	u32 i = e - block->extents, keep = pages - e->at;
 	struct buddy_extent tail = { 0 };
 
-	lockdep_assert_held(&region_of(block)->lock);
+	lockdep_assert_held(&buddy_region_of(block)->lock);
 	block->pages = pages;
 	if (keep < e->pages && e->split)
 		shorten_range(block, e, keep);
@@ -356,7 +351,7 @@ void buddy_space_shorten(struct buddy_kblock *block, u32 pages)
 /* The tail fills its unit, or is the only thing in it: the unit is whole now. */
 static void unsplit_tail(struct buddy_kblock *block, struct buddy_extent *tail)
 {
-	struct buddy_unit *unit = buddy_unit_of(region_of(block), tail->first);
+	struct buddy_unit *unit = buddy_unit_of(buddy_region_of(block), tail->first);
 
 	unit->touched = tail->touched || unit->faulted;
 	buddy_unit_unsplit(unit);
@@ -365,7 +360,7 @@ static void unsplit_tail(struct buddy_kblock *block, struct buddy_extent *tail)
 /* To more whole units, and perhaps a part of the next; the first is whole then. */
 static int extend_units(struct buddy_kblock *block, u32 pages)
 {
-	struct buddy_region *region = region_of(block);
+	struct buddy_region *region = buddy_region_of(block);
 	struct buddy_extent *own = block->own, *last = &own[block->nr - 1];
 	struct buddy_unit *unit = buddy_unit_of(region, own->first);
 	u32 units = block->pages / BUDDY_UNIT_PAGES;
@@ -408,7 +403,7 @@ static int extend_units(struct buddy_kblock *block, u32 pages)
  */
 int buddy_space_extend(struct buddy_kblock *block, u32 pages)
 {
-	struct buddy_region *region = region_of(block);
+	struct buddy_region *region = buddy_region_of(block);
 	struct buddy_extent *last = &block->extents[block->nr - 1];
 	u32 at = last->first % BUDDY_UNIT_PAGES, want = pages - last->at;
 	int err;

@@ -39,9 +39,10 @@ struct buddy_kblock *buddy_kblock_find(struct buddy_file *file, u64 pgoff, u64 p
 	spin_lock(&file->region->lock);
 	node = rb_find(&pgoff, &file->blocks, page_in_block);
 	block = rb_entry_safe(node, struct buddy_kblock, node);
-	if (block && block->named && pages <= block->pages - (pgoff - block->pgoff))
-		buddy_kblock_get(block);
-	else
+	/* Its last reference may be gone; then it is about to leave the tree. */
+	if (!block || !READ_ONCE(block->named) ||
+	    pages > block->pages - (pgoff - block->pgoff) ||
+	    !refcount_inc_not_zero(&block->refs))
 		block = NULL;
 	spin_unlock(&file->region->lock);
 	return block;
@@ -61,6 +62,7 @@ static struct buddy_kblock *block_create(struct buddy_file *file, u32 pages)
 	buddy_file_get(file);
 	block->pages = pages;
 	block->extents = block->own;
+	RB_CLEAR_NODE(&block->node);
 	refcount_set(&block->refs, 1);
 	return block;
 }
@@ -174,11 +176,6 @@ void buddy_kblock_put(struct buddy_kblock *block, bool own)
 
 	if (!refcount_dec_and_test(&block->refs))
 		return;
-	spin_lock(&file->region->lock);
-	rb_erase(&block->node, &file->blocks);
-	file->region->nr_blocks--;
-	file->region->frees++;
-	spin_unlock(&file->region->lock);
 	unit = buddy_scatter_end(block);
 	buddy_reclaim_go(file, own ? unit : NULL);
 	block_destroy(block);
@@ -196,18 +193,14 @@ void buddy_kblock_put(struct buddy_kblock *block, bool own)
  */
 void buddy_kblock_publish(struct buddy_file *file, u64 handle, struct buddy_kblock *block)
 {
-	spin_lock(&file->region->lock);
-	block->named = true;
-	spin_unlock(&file->region->lock);
+	WRITE_ONCE(block->named, true);
 	/* Before this no call can free the handle, and reset what was set above. */
 	buddy_handle_publish(file, handle, block);
 }
 
 static void unname(struct buddy_kblock *block)
 {
-	spin_lock(&block->file->region->lock);
-	block->named = false;
-	spin_unlock(&block->file->region->lock);
+	WRITE_ONCE(block->named, false);
 	buddy_kblock_put(block, true);
 }
 

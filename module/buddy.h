@@ -371,9 +371,9 @@ struct buddy_alias {
  * @huge: the kernel may map all of its whole units by huge pages
  * @own: its whole units and its tail, or the one part of a small block
  *
+ * @named: there is a handle, so that mmap() may find the block
+ *
  * Under region->lock:
- * @named: there is a handle, so that mmap() may find the block. The handle's
- *         reference is there as long as this is set
  * @node: in file->blocks
  */
 struct buddy_kblock {

@@ -83,7 +83,8 @@ static void item_begin(struct buddy_unit *unit)
 	unit->pass = region->pass;
 	unit->tries = 0;
 	region->nr_items++;
-	if (!unit->file->nr_items++)
+	WRITE_ONCE(unit->file->nr_items, unit->file->nr_items + 1);
+	if (unit->file->nr_items == 1)
 		list_add_tail(&unit->file->reclaiming, &region->reclaiming);
 }
 
@@ -109,7 +110,8 @@ void buddy_item_end(struct buddy_unit *unit)
 	unit->busy = false;
 	unit->held = false;
 	unit->region->nr_items--;
-	if (!--unit->file->nr_items)
+	WRITE_ONCE(unit->file->nr_items, unit->file->nr_items - 1);
+	if (!unit->file->nr_items)
 		list_del_init(&unit->file->reclaiming);
 	item_checked(unit);
 }

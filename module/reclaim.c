@@ -102,6 +102,9 @@ void buddy_reclaim_go(struct buddy_file *file, struct buddy_unit *unit)
 	struct buddy_region *region = file->region;
 	bool checked;
 
+	/* Whoever released an item sees it; whoever did not need not care. */
+	if (!READ_ONCE(file->nr_items))
+		return;
 	spin_lock(&region->lock);
 	checked = unit && unit->file == file && unit->state == BUDDY_UNIT_SPLIT &&
 		  !list_empty(&unit->wait) && buddy_item_pages(unit) <= INLINE_PAGES;

@@ -176,6 +176,19 @@ void buddy_space_insert(struct buddy_kblock *block)
 	region->allocs++;
 }
 
+/* The last reference to a block is gone. */
+static void remove_block(struct buddy_kblock *block)
+{
+	struct buddy_region *region = buddy_region_of(block);
+
+	if (RB_EMPTY_NODE(&block->node))
+		return;
+	rb_erase(&block->node, &block->file->blocks);
+	RB_CLEAR_NODE(&block->node);
+	region->nr_blocks--;
+	region->frees++;
+}
+
 /**
  * buddy_space_take() - find a place for a block
  * @block: a new one; on success it is in file->blocks
@@ -240,6 +253,8 @@ static void release_extent(struct buddy_kblock *block, const struct buddy_extent
  * @from: number of the first one
  * @to: of the one after the last
  *
+ * With the first extent the block ends: if it is in file->blocks, it is no longer.
+ *
  * Return: the split unit if it is one, in which a range is now to be reclaimed; or NULL.
  */
 struct buddy_unit *buddy_space_release(struct buddy_kblock *block, u32 from, u32 to)
@@ -250,6 +265,8 @@ struct buddy_unit *buddy_space_release(struct buddy_kblock *block, u32 from, u32
 
 	while (from < to) {
 		spin_lock(&region->lock);
+		if (!from)
+			remove_block(block);
 		for (u32 n = 0; n < BATCH && from < to; n++, from++) {
 			if (block->aliases)
 				list_del_init(&block->aliases[from].list);

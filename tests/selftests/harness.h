@@ -139,7 +139,14 @@ static inline bool is_zero(const void *p, size_t length)
 	return !length || (!c[0] && !memcmp(c, c + 1, length - 1));
 }
 
+/* Can whole units be huge there? Of a 32-bit program no kernel aligns a mapping for that. */
+static inline bool fits_huge(const void *p)
+{
+	return sizeof(long) > 4 || !((uintptr_t)p % (2ul << 20));
+}
+
 /* A figure in kB of the mapping at @p, from smaps. */
+
 static inline long smaps(const void *p, const char *name)
 {
 	FILE *file = fopen("/proc/self/smaps", "r");

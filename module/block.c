@@ -52,7 +52,7 @@ struct buddy_kblock *buddy_kblock_find(struct buddy_file *file, u64 pgoff, u64 p
  * Allocation
  */
 
-static struct buddy_kblock *block_create(struct buddy_file *file, u32 pages)
+static struct buddy_kblock *block_create(struct buddy_file *file, u32 pages, bool alone)
 {
 	struct buddy_kblock *block = kzalloc(sizeof(*block), GFP_KERNEL_ACCOUNT);
 
@@ -61,6 +61,7 @@ static struct buddy_kblock *block_create(struct buddy_file *file, u32 pages)
 	block->file = file;
 	buddy_file_get(file);
 	block->pages = pages;
+	block->alone = alone;
 	block->extents = block->own;
 	RB_CLEAR_NODE(&block->node);
 	refcount_set(&block->refs, 1);
@@ -130,20 +131,21 @@ static int take(struct buddy_file *file, const struct buddy_want *want, u64 *pro
  * @file: its owner
  * @pages: exact length, 1 .. region->pages
  * @align: 0 or a power of two, in pages
- * @scatter: if there is no one range, the block is made of several
+ * @flags: BUDDY_ALLOC_SCATTER: if there is no one range, the block is made of several;
+ *         BUDDY_ALLOC_ALONE: no other block lies in its units; others are ignored
  *
  * If there is no room, reclaims what was released before it gives up.
  *
- * Return: the block; -ENOMEM (with @scatter: all that can be free to the file is not
- * enough); -EINTR when killed.
+ * Return: the block; -ENOMEM (if it may be scattered: all that can be free to the file is
+ * not enough); -EINTR when killed.
  */
-struct buddy_kblock *buddy_kblock_alloc(struct buddy_file *file, u32 pages,
-					u32 align, bool scatter)
+struct buddy_kblock *buddy_kblock_alloc(struct buddy_file *file, u32 pages, u32 align,
+					u32 flags)
 {
 	struct buddy_want want = {
-		.block = block_create(file, pages),
+		.block = block_create(file, pages, flags & BUDDY_ALLOC_ALONE),
 		.align = align,
-		.scatter = scatter,
+		.scatter = flags & BUDDY_ALLOC_SCATTER,
 	};
 	int err;
 
@@ -322,7 +324,7 @@ static int grow(struct buddy_file *file, const struct buddy_want *want, u64 *pro
 	block = only_named(file, want->handle);
 	if (IS_ERR(block))
 		err = PTR_ERR(block);
-	else if (block->scattered)
+	else if (block->scattered || block->alone)
 		err = -EOPNOTSUPP;
 	else if (want->pages < block->pages)
 		err = -EINVAL;
@@ -343,8 +345,9 @@ static int grow(struct buddy_file *file, const struct buddy_want *want, u64 *pro
  * free, reclaims what was released before it gives up. What is added is zero.
  *
  * Return: 0; -ENOENT (no such handle); -EBUSY (something else refers to the block);
- * -EINVAL (it is longer than @pages); -EOPNOTSUPP (it is scattered); -ENOMEM (what
- * follows is not free); -EFBIG (the region ends before; or a small block would leave
+ * -EINVAL (it is longer than @pages); -EOPNOTSUPP (it is scattered, or lies alone: the
+ * rest of its last unit may be what a TRIM left there, not zero); -ENOMEM (what follows
+ * is not free); -EFBIG (the region ends before; or a small block would leave
  * its unit, which it does not start); -EINTR.
  */
 int buddy_kblock_grow(struct buddy_file *file, u64 handle, u32 pages)

@@ -363,11 +363,12 @@ struct buddy_alias {
  * @refs: one of the handle, of each VMA, of each block fd; the last one that is
  *        dropped releases the extents and ends the block
  * @pgoff: where it is mapped: its first page, or a place beyond the region
- * @pages: length, exact
+ * @pages: length, exact; the extents may be longer, if @alone
  * @nr: number of extents
  * @extents: by place in the block: @own, or an array of its own
  * @aliases: of a scattered block: one for each extent in a split unit, or NULL
  * @scattered: it is not contiguous, and has a place
+ * @alone: it takes whole units (buddy_kblock_taken()), so that no other block lies there
  * @huge: the kernel may map all of its whole units by huge pages
  * @own: its whole units and its tail, or the one part of a small block
  *
@@ -383,6 +384,7 @@ struct buddy_kblock {
 	u32 nr;
 	refcount_t refs;
 	bool scattered;
+	bool alone;
 	bool huge;
 	bool named;
 	struct rb_node node;
@@ -427,6 +429,15 @@ static inline void buddy_file_unref(struct buddy_file *file)
 static inline void buddy_kblock_get(struct buddy_kblock *block)
 {
 	refcount_inc(&block->refs);
+}
+
+/*
+ * The pages that a length takes. What a block that lies alone has beyond its length, in its
+ * last unit, belongs to its last extent, and nothing maps it.
+ */
+static inline u32 buddy_kblock_taken(const struct buddy_kblock *block, u32 pages)
+{
+	return block->alone ? round_up(pages, BUDDY_UNIT_PAGES) : pages;
 }
 
 static inline u64 buddy_bytes(u64 pages)
@@ -552,8 +563,8 @@ int buddy_scatter_gather(struct buddy_kblock *block);
 struct buddy_unit *buddy_scatter_end(struct buddy_kblock *block);
 
 /* block.c */
-struct buddy_kblock *buddy_kblock_alloc(struct buddy_file *file, u32 pages,
-					u32 align, bool scatter);
+struct buddy_kblock *buddy_kblock_alloc(struct buddy_file *file, u32 pages, u32 align,
+					u32 flags);
 void buddy_kblock_put(struct buddy_kblock *block, bool own);
 struct buddy_kblock *buddy_kblock_find(struct buddy_file *file, u64 pgoff, u64 pages);
 void buddy_kblock_publish(struct buddy_file *file, u64 handle, struct buddy_kblock *block);

@@ -60,19 +60,26 @@ static u32 entry_pages(struct device *device)
 	return clamp_t(size_t, most, 1, ENTRY_PAGES);
 }
 
+/*
+ * What is contiguous is one range, whatever extents it has. The last extent may be longer
+ * than what the block has of it.
+ * Return: the pages of the range that begins with @e.
+ */
+static u32 range_pages(const struct buddy_kblock *block, const struct buddy_extent *e)
+{
+	return block->scattered ? min(e->pages, block->pages - e->at) : block->pages;
+}
+
 static u32 nr_entries(struct buddy_kblock *block, u32 most)
 {
-	struct buddy_extent *e;
-	u32 n = 0, pages = 0;
+	struct buddy_extent *e = block->extents;
+	u32 n = 0;
 
-	/* What is contiguous is one range, whatever extents it has. */
-	buddy_for_each_extent(e, block) {
-		if (block->scattered)
-			n += DIV_ROUND_UP(e->pages, most);
-		else
-			pages += e->pages;
-	}
-	return n + DIV_ROUND_UP(pages, most);
+	if (!block->scattered)
+		return DIV_ROUND_UP(block->pages, most);
+	buddy_for_each_extent(e, block)
+		n += DIV_ROUND_UP(range_pages(block, e), most);
+	return n;
 }
 
 static void fill_entries(struct sg_table *sgt, struct buddy_kblock *block, u32 most)
@@ -84,7 +91,7 @@ static void fill_entries(struct sg_table *sgt, struct buddy_kblock *block, u32 m
 	int i;
 
 	for_each_sgtable_sg(sgt, sg, i) {
-		u32 pages = block->scattered ? e->pages : block->pages;
+		u32 pages = range_pages(block, e);
 		u32 n = min(pages - at, most);
 
 		sg_set_page(sg, buddy_region_page(region, e->first + at),

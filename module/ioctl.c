@@ -84,6 +84,8 @@ static int alloc_shortage(struct buddy_call *call)
 	return call_reply(call) ?: -ENOMEM;
 }
 
+#define ALLOC_FLAGS	(BUDDY_ALLOC_POW2 | BUDDY_ALLOC_SCATTER | BUDDY_ALLOC_ALONE)
+
 /*
  * ALLOC up to its reply: @alloc is filled, and the block and its handle are there,
  * but not published.
@@ -102,7 +104,7 @@ static int alloc_prepare(struct buddy_file *file, struct buddy_alloc *alloc,
 	};
 	int err;
 
-	if (alloc->flags & ~(BUDDY_ALLOC_POW2 | BUDDY_ALLOC_SCATTER))
+	if (alloc->flags & ~ALLOC_FLAGS)
 		return -EINVAL;
 	err = buddy_request_check(&request);
 	if (err)
@@ -116,7 +118,7 @@ static int alloc_prepare(struct buddy_file *file, struct buddy_alloc *alloc,
 	if (err)
 		return err;
 	*block = buddy_kblock_alloc(file, request.granules, request.granule_align,
-				    request.scatter);
+				    alloc->flags);
 	if (IS_ERR(*block)) {
 		buddy_handle_cancel(file, alloc->out_handle);
 		alloc->out_handle = 0;
@@ -159,18 +161,17 @@ static int do_free(struct buddy_call *call)
 	return free->flags ? -EINVAL : buddy_kblock_free(call->file, free->handle);
 }
 
-static void batch_shortage(struct buddy_call *call)
+static void batch_shortage(struct buddy_file *file, struct buddy_batch *batch,
+			   struct buddy_alloc *alloc)
 {
-	struct buddy_batch *batch = &call->u.batch;
-	struct buddy_alloc alloc;
-
-	buddy_stats_shortage(call->file, &alloc);
-	batch->out_free = alloc.out_free;
-	batch->out_largest = alloc.out_largest;
-	batch->out_returning = alloc.out_returning;
+	buddy_stats_shortage(file, alloc);
+	batch->out_free = alloc->out_free;
+	batch->out_largest = alloc->out_largest;
+	batch->out_returning = alloc->out_returning;
 }
 
-static int batch_alloc(struct buddy_file *file, struct buddy_batch_entry *entry,
+static int batch_alloc(struct buddy_file *file, struct buddy_batch *batch,
+		       struct buddy_batch_entry *entry,
 		       struct buddy_batch_entry __user *user)
 {
 	struct buddy_alloc alloc = {
@@ -181,6 +182,8 @@ static int batch_alloc(struct buddy_file *file, struct buddy_batch_entry *entry,
 	struct buddy_kblock *block;
 	int err = alloc_prepare(file, &alloc, &block);
 
+	if (err == -ENOMEM)
+		batch_shortage(file, batch, &alloc);
 	if (err)
 		return err;
 	entry->out_length = alloc.out_length;
@@ -199,11 +202,10 @@ static int batch_free(struct buddy_file *file,
 	return buddy_kblock_free(file, entry->handle);
 }
 
-static int batch_one(struct buddy_file *file, const struct buddy_batch *batch,
-		     u32 i)
+static int batch_one(struct buddy_file *file, struct buddy_batch *batch)
 {
 	struct buddy_batch_entry __user *user =
-		u64_to_user_ptr(batch->entries + (u64)i * batch->entry_size);
+		u64_to_user_ptr(batch->entries + (u64)batch->out_done * batch->entry_size);
 	struct buddy_batch_entry entry;
 	int err = copy_struct_from_user(&entry, sizeof(entry), user,
 					batch->entry_size);
@@ -212,7 +214,7 @@ static int batch_one(struct buddy_file *file, const struct buddy_batch *batch,
 		return err;
 	switch (entry.op) {
 	case BUDDY_BATCH_ALLOC:
-		return batch_alloc(file, &entry, user);
+		return batch_alloc(file, batch, &entry, user);
 	case BUDDY_BATCH_FREE:
 		return batch_free(file, &entry);
 	}
@@ -239,12 +241,10 @@ static int do_batch(struct buddy_call *call)
 		if (fatal_signal_pending(current))
 			err = -EINTR;
 		else
-			err = batch_one(call->file, batch, batch->out_done);
+			err = batch_one(call->file, batch);
 		batch->out_done += !err;
 		cond_resched();
 	}
-	if (err == -ENOMEM)
-		batch_shortage(call);
 	return call_reply(call) ?: err;
 }
 

@@ -214,7 +214,7 @@ static struct buddy_kblock *block_for_mapping(struct file *file,
 		return ERR_PTR(-EACCES);
 	if (vma_pages(vma) > bf->region->pages)
 		return ERR_PTR(-ENOMEM);
-	block = buddy_kblock_alloc(bf, vma_pages(vma), 0, false);
+	block = buddy_kblock_alloc(bf, vma_pages(vma), 0, 0);
 	if (!IS_ERR(block))
 		vma->vm_pgoff = BUDDY_MMAP_BASE_PAGES + block->pgoff;
 	return block;

@@ -37,7 +37,8 @@ static unsigned int last_place(const struct buddy_region *region)
 static bool has_room(const struct buddy_kblock *block)
 {
 	struct buddy_region *region = buddy_region_of(block);
-	u32 units = block->pages / BUDDY_UNIT_PAGES, rest = block->pages % BUDDY_UNIT_PAGES;
+	u32 pages = buddy_kblock_taken(block, block->pages);
+	u32 units = pages / BUDDY_UNIT_PAGES, rest = pages % BUDDY_UNIT_PAGES;
 	bool room;
 
 	spin_lock(&region->lock);
@@ -93,17 +94,17 @@ static int reserve_extent(struct buddy_kblock *block, u32 *room)
 static int gather(struct buddy_kblock *block)
 {
 	struct buddy_region *region = buddy_region_of(block);
-	u32 room = ARRAY_SIZE(block->own);
+	u32 pages = buddy_kblock_taken(block, block->pages), room = ARRAY_SIZE(block->own);
 	int err = 0;
 
 	block->extents = block->own;
 	block->nr = 0;
-	for (u32 done = 0; !err && done < block->pages; cond_resched()) {
+	for (u32 done = 0; !err && done < pages; cond_resched()) {
 		err = fatal_signal_pending(current) ? -EINTR : reserve_extent(block, &room);
 		if (err)
 			break;
 		spin_lock(&region->lock);
-		err = take_next(block, &block->extents[block->nr], block->pages - done);
+		err = take_next(block, &block->extents[block->nr], pages - done);
 		if (!err)
 			done += block->extents[block->nr++].pages;
 		spin_unlock(&region->lock);

@@ -200,7 +200,8 @@ static void remove_block(struct buddy_kblock *block)
  */
 int buddy_space_take(struct buddy_kblock *block, u32 align)
 {
-	int n = buddy_space_take_extents(block, block->own, block->pages, align);
+	u32 pages = buddy_kblock_taken(block, block->pages);
+	int n = buddy_space_take_extents(block, block->own, pages, align);
 
 	lockdep_assert_held(&buddy_region_of(block)->lock);
 	if (n < 0)
@@ -335,12 +336,13 @@ static void shorten_range(struct buddy_kblock *block, struct buddy_extent *e, u3
  * @pages: 1 .. block->pages - 1
  *
  * With region->lock. What lies in the extents that end is the caller's to release: those
- * from block->nr on, for buddy_space_release(), without the lock.
+ * from block->nr on, for buddy_space_release(), without the lock. A block that lies alone
+ * keeps all of its last unit.
  */
 void buddy_space_shorten(struct buddy_kblock *block, u32 pages)
 {
 	struct buddy_extent *e = buddy_extent_find(block, pages - 1);
-	u32 i = e - block->extents, keep = pages - e->at;
+	u32 i = e - block->extents, keep = buddy_kblock_taken(block, pages) - e->at;
 	struct buddy_extent tail = { 0 };
 
 	lockdep_assert_held(&buddy_region_of(block)->lock);
@@ -410,7 +412,7 @@ static int extend_units(struct buddy_kblock *block, u32 pages)
 
 /**
  * buddy_space_extend() - add what follows to a block
- * @block: its handle is the only reference; not scattered
+ * @block: its handle is the only reference; neither scattered nor alone
  * @pages: the new length, more than it has
  *
  * With region->lock.

@@ -18,18 +18,23 @@
 /**
  * buddy_stats_shortage() - why an allocation found no memory
  * @file: who asked
- * @alloc: the reply, of which the members on the region are filled
+ * @alloc: its flags, and the reply, of which the members on the region are filled
+ *
+ * For a block that lies alone only whole units count.
  */
 void buddy_stats_shortage(struct buddy_file *file, struct buddy_alloc *alloc)
 {
 	struct buddy_region *region = file->region;
-	u32 largest;
+	u32 largest, private = 0;
 
 	guard(spinlock)(&region->lock);
 	largest = buddy_core_largest(&region->core) * BUDDY_UNIT_PAGES;
-	alloc->out_free = buddy_bytes((u64)region->core.free * BUDDY_UNIT_PAGES +
-				      file->private);
-	alloc->out_largest = buddy_bytes(largest ?: buddy_unit_largest(file));
+	if (!(alloc->flags & BUDDY_ALLOC_ALONE)) {
+		private = file->private;
+		largest = largest ?: buddy_unit_largest(file);
+	}
+	alloc->out_free = buddy_bytes((u64)region->core.free * BUDDY_UNIT_PAGES + private);
+	alloc->out_largest = buddy_bytes(largest);
 	alloc->out_returning = buddy_bytes(region->returning) +
 			       buddy_bytes(region->quarantined);
 }

@@ -37,7 +37,7 @@ static void run_sequence(u32 number, const u32 *lengths, u32 nr_lengths)
 		number /= nr_lengths + HELD;
 		if (digit < nr_lengths) {
 			struct buddy_kblock *block =
-				buddy_kblock_alloc(world_file, lengths[digit], 0, false);
+				buddy_kblock_alloc(world_file, lengths[digit], 0, 0);
 
 			if (IS_ERR(block)) {
 				expect_eq(PTR_ERR(block), -ENOMEM);
@@ -83,7 +83,7 @@ static u64 named_block(u32 pages)
 	u64 handle = 0;
 
 	expect_eq(buddy_handle_reserve(world_file, &handle), 0);
-	block = buddy_kblock_alloc(world_file, pages, 0, false);
+	block = buddy_kblock_alloc(world_file, pages, 0, 0);
 	if (IS_ERR(block)) {
 		buddy_handle_cancel(world_file, handle);
 		return 0;
@@ -155,8 +155,7 @@ static void every_scatter(void)
 		u32 room = WORLD_UNITS - hweight32(pattern);
 
 		for (int i = 0; i < WORLD_UNITS; i++)
-			fence[i] = buddy_kblock_alloc(world_file, BUDDY_UNIT_PAGES, 0,
-						      false);
+			fence[i] = buddy_kblock_alloc(world_file, BUDDY_UNIT_PAGES, 0, 0);
 		for (int i = 0; i < WORLD_UNITS; i++)
 			if (!(pattern >> i & 1))
 				buddy_kblock_put(fence[i], true);
@@ -166,7 +165,8 @@ static void every_scatter(void)
 			struct buddy_extent *e;
 			u32 at = 0;
 
-			block = buddy_kblock_alloc(world_file, pages, 0, true);
+			block = buddy_kblock_alloc(world_file, pages, 0,
+						   BUDDY_ALLOC_SCATTER);
 			expect_eq(IS_ERR(block), units > room);
 			if (IS_ERR(block))
 				continue;

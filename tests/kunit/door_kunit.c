@@ -151,9 +151,9 @@ static const struct file_operations share_fops = {
 	.release = share_release,
 };
 
-static struct file *share(u32 pages)
+static struct file *share(u32 pages, u32 flags)
 {
-	struct buddy_kblock *block = buddy_kblock_alloc(world_file, pages, 0, false);
+	struct buddy_kblock *block = buddy_kblock_alloc(world_file, pages, 0, flags);
 	struct file *file;
 
 	KUNIT_ASSERT_FALSE(tap_test, IS_ERR(block));
@@ -169,20 +169,23 @@ static struct file *share(u32 pages)
 static void address_spaces(void)
 {
 	struct address_space *owner = world_file->inode->i_mapping;
-	struct file *a, *b, *c, *d;
+	struct file *files[6];
 
 	world_region->block_fops = &share_fops;
-	a = share(BUDDY_UNIT_PAGES);
-	b = share(2 * BUDDY_UNIT_PAGES);
-	c = share(3);
-	d = share(BUDDY_UNIT_PAGES + 3);
-	expect(a->f_mapping != owner && b->f_mapping != owner);
-	expect(a->f_mapping != b->f_mapping);
-	expect(c->f_mapping == owner && d->f_mapping == owner);
-	fput(a);
-	fput(b);
-	fput(c);
-	fput(d);
+	files[0] = share(BUDDY_UNIT_PAGES, 0);
+	files[1] = share(BUDDY_UNIT_PAGES, 0);
+	files[2] = share(3, BUDDY_ALLOC_ALONE);
+	files[3] = share(BUDDY_UNIT_PAGES + 3, BUDDY_ALLOC_ALONE);
+	for (int i = 0; i < 4; i++) {
+		expect(files[i]->f_mapping != owner);
+		for (int j = 0; j < i; j++)
+			expect(files[i]->f_mapping != files[j]->f_mapping);
+	}
+	files[4] = share(3, 0);
+	files[5] = share(BUDDY_UNIT_PAGES + 3, 0);
+	expect(files[4]->f_mapping == owner && files[5]->f_mapping == owner);
+	for (int i = 0; i < ARRAY_SIZE(files); i++)
+		fput(files[i]);
 	/* the last one is released later, in another task */
 	expect(world_is_free());
 }

@@ -15,14 +15,14 @@ static int sync_device(int peer, uint32_t flags)
 }
 
 /* What the device writes the process reads, and the other way round. */
-static void imported_of(uint64_t length, uint32_t through)
+static void imported_of(uint64_t length, uint32_t flags, uint32_t through)
 {
 	int peer = peer_open(), dmabuf;
 	struct peer_import i = { .flags = PEER_WRITE };
 	struct buddy_alloc a;
 	char *p;
 
-	expect_eq(alloc_block(fd, length, &a), 0);
+	expect_eq(alloc_flagged(fd, length, flags, &a), 0);
 	dmabuf = make_dmabuf(fd, a.out_handle, 0);
 	i.fd = dmabuf;
 	expect_eq(call(peer, PEER_IMPORT, &i), 0);
@@ -59,13 +59,22 @@ static void imported_of(uint64_t length, uint32_t through)
 TEST_F(device, one_range_and_what_the_process_writes)
 {
 	for (size_t i = 0; i < LENGTHS; i++)
-		imported_of(lengths[i], DMA);
+		imported_of(lengths[i], 0, DMA);
 }
 
 TEST_F(device, the_kernels_mapping)
 {
 	for (size_t i = 0; i < LENGTHS; i++)
-		imported_of(lengths[i], VMAP);
+		imported_of(lengths[i], 0, VMAP);
+}
+
+/* No more than its length, whatever it takes. */
+TEST_F(device, a_block_that_lies_alone)
+{
+	for (size_t i = 0; i < LENGTHS; i++) {
+		imported_of(lengths[i], BUDDY_ALLOC_ALONE, DMA);
+		imported_of(lengths[i], BUDDY_ALLOC_ALONE, VMAP);
+	}
 }
 
 /* The device's own rules, which the other cases build on. */
@@ -142,8 +151,9 @@ TEST_F(device, a_device_that_only_reads)
 }
 
 /* In pieces: a device sees them in the order of the mapping. */
-static void scattered_of(uint64_t length)
+static void scattered_of(uint64_t length, uint32_t flags)
 {
+	uint64_t units = (length + 2 * MIB - 1) / (2 * MIB);
 	struct peer_import i = { .flags = PEER_WRITE };
 	int peer = peer_open(), count;
 	uint64_t fence[FENCE_MAX];
@@ -152,11 +162,11 @@ static void scattered_of(uint64_t length)
 
 	count = fence_up(fd, fence);
 	expect_eq(alloc_block(fd, length, &a), -ENOMEM);
-	expect_eq(scatter_block(fd, length, &a), 0);
+	expect_eq(alloc_flagged(fd, length, BUDDY_ALLOC_SCATTER | flags, &a), 0);
 	i.fd = make_dmabuf(fd, a.out_handle, 0);
 	expect_eq(lseek(i.fd, 0, SEEK_END), length);
 	expect_eq(call(peer, PEER_IMPORT, &i), 0);
-	expect_eq(i.out_entries, (length + 2 * MIB - 1) / (2 * MIB));
+	expect_eq(i.out_entries, units);
 	expect_eq(i.out_contiguous, 0);
 	expect_eq(i.out_length, length);
 	p = map_fd(i.fd, length, RW, 0);
@@ -175,7 +185,7 @@ static void scattered_of(uint64_t length)
 	fence_down(fd, fence, count);
 	/* the device alone has it, all pieces */
 	expect_eq(peer_fill(peer, DMA, 0, length, W2), 0);
-	expect_eq(get_stats(fd).out_used, length);
+	expect_eq(get_stats(fd).out_used, flags ? units * 2 * MIB : length);
 	expect_eq(peer_check(peer, DMA, 0, length, W2), 0);
 	expect_eq(detach(peer), 0);
 	close(peer);
@@ -185,8 +195,9 @@ static void scattered_of(uint64_t length)
 
 TEST_F(device, a_scattered_block)
 {
-	scattered_of(5 * MIB + PAGE);
-	scattered_of(region / 2);
+	scattered_of(5 * MIB + PAGE, 0);
+	scattered_of(5 * MIB + PAGE, BUDDY_ALLOC_ALONE);
+	scattered_of(region / 2, 0);
 }
 
 /* Its length is the device's business, too, until it lets go. */

@@ -60,9 +60,10 @@ static void mix_once(volatile struct mix *mix, int file, unsigned int *seed)
 	uint64_t most = rand_r(seed) % 2 ? 9 * PAGE : 6 * MIB;
 	uint64_t length = 1 + (uint64_t)rand_r(seed) % most;
 	struct buddy_alloc a;
+	uint32_t alone = rand_r(seed) % 4 ? 0 : BUDDY_ALLOC_ALONE;
 	int err, how = rand_r(seed) % 4, shared;
 
-	err = how == 1 ? scatter_block(file, length, &a) : alloc_block(file, length, &a);
+	err = alloc_flagged(file, length, alone | (how == 1 ? BUDDY_ALLOC_SCATTER : 0), &a);
 	if (!mixed(mix, how == 1 ? "SCATTER" : "ALLOC", err))
 		return;
 	mix_map(mix, file, &a);

@@ -70,14 +70,22 @@ static inline int free_block(int fd, uint64_t handle)
 	return call(fd, BUDDY_IOC_FREE, &f);
 }
 
+/* @flags: BUDDY_ALLOC_* */
+static inline int alloc_flagged(int fd, uint64_t length, uint32_t flags,
+				struct buddy_alloc *a)
+{
+	*a = (struct buddy_alloc){ .size = sizeof(*a), .flags = flags, .length = length };
+	return call(fd, BUDDY_IOC_ALLOC, a);
+}
+
 static inline int scatter_block(int fd, uint64_t length, struct buddy_alloc *a)
 {
-	*a = (struct buddy_alloc){
-		.size = sizeof(*a),
-		.flags = BUDDY_ALLOC_SCATTER,
-		.length = length,
-	};
-	return call(fd, BUDDY_IOC_ALLOC, a);
+	return alloc_flagged(fd, length, BUDDY_ALLOC_SCATTER, a);
+}
+
+static inline int alone_block(int fd, uint64_t length, struct buddy_alloc *a)
+{
+	return alloc_flagged(fd, length, BUDDY_ALLOC_ALONE, a);
 }
 
 /* @command is BUDDY_IOC_TRIM or BUDDY_IOC_GROW. */
@@ -145,8 +153,22 @@ static inline bool fits_huge(const void *p)
 	return sizeof(long) > 4 || !((uintptr_t)p % (2ul << 20));
 }
 
-/* A figure in kB of the mapping at @p, from smaps. */
+/* The first word of each page has its place, and whose it is. */
+static inline void mark_pages(char *p, uint64_t length, uint64_t mark)
+{
+	for (uint64_t at = 0; at < length; at += PAGE)
+		*(uint64_t *)(p + at) = mark + at;
+}
 
+static inline bool are_marked(const char *p, uint64_t length, uint64_t mark)
+{
+	for (uint64_t at = 0; at < length; at += PAGE)
+		if (*(const uint64_t *)(p + at) != mark + at)
+			return false;
+	return true;
+}
+
+/* A figure in kB of the mapping at @p, from smaps. */
 static inline long smaps(const void *p, const char *name)
 {
 	FILE *file = fopen("/proc/self/smaps", "r");

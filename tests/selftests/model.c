@@ -4,7 +4,7 @@
  *
  * Usage: model [SECONDS [SEED]]     (default 20, the time)
  *
- * Blocks of three open files are allocated, whole and scattered, trimmed, grown,
+ * Blocks of three open files are allocated, whole, scattered and alone, trimmed, grown,
  * shared and freed in a random order. They are mapped in all ways that there are:
  * whole and in part, by the node, a block fd and a dma-buf, at any address, moved
  * by mremap() with some of their pages present, forgotten by MADV_DONTNEED, seen
@@ -29,6 +29,7 @@ struct block {
 	int file;
 	int other;		/* its block fd or dma-buf, or -1 */
 	bool scattered;
+	bool alone;
 	off_t offset;
 	uint64_t length;
 	uint64_t *pages;	/* the first word of each */
@@ -42,12 +43,12 @@ static uint64_t in_use;		/* bytes, by the model */
 
 /* What was done: a run that did nothing of a kind has shown nothing. */
 enum deed {
-	ALLOC, SCATTER, NO_MEMORY, TRIM, GROW, SHARE, DMABUF, FREE,
+	ALLOC, SCATTER, ALONE, NO_MEMORY, TRIM, GROW, SHARE, DMABUF, FREE,
 	CLOSE, PART, MOVE, FORGET, CHILD, WRITE, DEEDS
 };
 
 static const char *const deed_names[DEEDS] = {
-	"allocated", "scattered", "refused for lack of memory", "trimmed", "grown",
+	"allocated", "scattered", "lies alone", "refused for lack of memory", "trimmed", "grown",
 	"shared", "made a dma-buf", "freed", "lost its file", "mapped in part",
 	"moved", "forgotten", "seen by a child", "written",
 };
@@ -62,6 +63,12 @@ static bool one_in(unsigned int n)
 static uint64_t below(uint64_t n)
 {
 	return rnd() % n;
+}
+
+/* What a block takes of the region. */
+static uint64_t taken(const struct block *b)
+{
+	return b->alone ? (b->length + UNIT - 1) / UNIT * UNIT : b->length;
 }
 
 /* A mapping of a part of a block, or of all of it. */
@@ -269,6 +276,8 @@ static void try_alloc(void)
 	if (a.flags == BUDDY_ALLOC_SCATTER && one_in(4))
 		a.length = get_stats(files[0]).out_free +
 			   (one_in(3) ? PAGE * (1 + below(511)) : PAGE << below(9));
+	if (one_in(6))
+		a.flags |= BUDDY_ALLOC_ALONE;
 	if (a.length > region)
 		a.length = region;
 	err = call(files[file], BUDDY_IOC_ALLOC, &a);
@@ -287,9 +296,11 @@ static void try_alloc(void)
 		.pages = calloc(a.out_length / PAGE, sizeof(*b->pages)),
 	};
 	b->scattered = is_scattered(b);
-	expect(b->scattered ? a.flags == BUDDY_ALLOC_SCATTER : is_placed(&a));
-	deeds[b->scattered ? SCATTER : ALLOC]++;
-	in_use += b->length;
+	b->alone = a.flags & BUDDY_ALLOC_ALONE;
+	expect(b->scattered ? a.flags & BUDDY_ALLOC_SCATTER : is_placed(&a));
+	expect(!b->alone || b->offset % UNIT == 0);
+	deeds[b->scattered ? SCATTER : b->alone ? ALONE : ALLOC]++;
+	in_use += taken(b);
 	count++;
 	/* the others are never mapped, or later */
 	if (!one_in(3))
@@ -304,8 +315,9 @@ static void set_length(struct block *b, uint64_t length)
 	b->pages = realloc(b->pages, new * sizeof(*b->pages));
 	for (uint64_t i = old; i < new; i++)
 		b->pages[i] = 0;
-	in_use += length - b->length;
+	in_use -= taken(b);
 	b->length = length;
+	in_use += taken(b);
 }
 
 static void try_trim(struct block *b)
@@ -331,7 +343,7 @@ static void try_grow(struct block *b)
 	uint64_t length = b->length + PAGE * more;
 	int err = resize(files[b->file], BUDDY_IOC_GROW, b->handle, length);
 
-	if (b->scattered || b->other >= 0) {
+	if (b->scattered || b->alone || b->other >= 0) {
 		expect(err == -EFBIG || err == (b->other >= 0 ? -EBUSY : -EOPNOTSUPP));
 		return;
 	}
@@ -375,7 +387,7 @@ static void forsake(struct block *b, enum deed deed)
 		close(b->other);
 	}
 	deeds[deed]++;
-	in_use -= b->length;
+	in_use -= taken(b);
 	free(b->pages);
 	*b = blocks[--count];
 }
@@ -416,6 +428,21 @@ static struct buddy_stats settled(void)
 	return s;
 }
 
+/* Blocks that lie alone, in one range: it is an extent of just the units that they take. */
+static void check_alone(const struct buddy_extent_entry *e, uint32_t entries)
+{
+	for (const struct block *b = blocks; b < blocks + count; b++) {
+		uint32_t i = 0;
+
+		if (!b->alone || b->scattered)
+			continue;
+		while (i < entries && (off_t)(e[i].offset + 1024 * MIB) != b->offset)
+			i++;
+		expect(i < entries && e[i].length == taken(b) &&
+		       e[i].state == BUDDY_EXTENT_USED);
+	}
+}
+
 /* EXTENTS against STATS, and STATS against the model. */
 static void check_accounts(void)
 {
@@ -451,6 +478,7 @@ static void check_accounts(void)
 	expect(used >= s.out_blocks);
 	expect_eq(s.out_blocks, count);
 	expect_eq(s.out_used, in_use);
+	check_alone(e, x.out_count);
 	free(e);
 }
 

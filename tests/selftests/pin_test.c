@@ -307,6 +307,68 @@ static void trimmed_to(uint64_t length)
 	close(peer);
 }
 
+/* A page of a block that lies alone keeps no page of any other block. */
+TEST_F(device, alone_a_pin_delays_no_other_block)
+{
+	const uint32_t flags = PEER_LONGTERM | PEER_WRITE;
+	int peer = peer_open();
+	struct buddy_alloc before, a, behind, tail;
+	char *p;
+
+	expect_eq(alloc_block(fd, 3 * PAGE, &before), 0);
+	expect_eq(alone_block(fd, 3 * PAGE, &a), 0);
+	expect_eq(alloc_block(fd, 3 * PAGE, &behind), 0);
+	expect_eq(alloc_block(fd, 2 * MIB + PAGE, &tail), 0);
+	p = map_prot(fd, &a, PROT_READ | PROT_WRITE);
+	expect_eq(peer_pin(peer, p, a.out_length, flags), 0);
+	expect_eq(peer_fill(peer, PIN, 0, a.out_length, W1), 0);
+	munmap(p, a.out_length);
+	p = map_prot(fd, &behind, PROT_READ | PROT_WRITE);
+	words_fill(p, behind.out_length, W3);
+	munmap(p, behind.out_length);
+	expect_eq(free_block(fd, before.out_handle), 0);
+	expect_eq(free_block(fd, behind.out_handle), 0);
+	expect_eq(free_block(fd, tail.out_handle), 0);
+	expect(wait_free(fd, region - 2 * MIB, SOON));
+	expect_eq(free_block(fd, a.out_handle), 0);
+	/* its unit, of which the block had three pages */
+	expect(wait_quarantined(fd, 2 * MIB, SOON));
+	expect_eq(get_stats(fd).out_free, region - 2 * MIB);
+	expect_eq(peer_check(peer, PIN, 0, a.out_length, W1), 0);
+	expect_eq(peer_unpin(peer), 0);
+	expect_back_soon(fd, region, &a);
+	close(peer);
+}
+
+/*
+ * What a TRIM of a block that lies alone leaves in its last unit stays the block's, so
+ * that a device writes there to nobody; it is zeroed with the block.
+ */
+TEST_F(device, alone_trimmed_while_pinned)
+{
+	int peer = peer_open();
+	struct buddy_alloc a;
+	char *p;
+
+	expect_eq(alone_block(fd, 3 * MIB, &a), 0);
+	p = map_prot(fd, &a, PROT_READ | PROT_WRITE);
+	expect_eq(peer_pin(peer, p, 3 * MIB, PEER_LONGTERM | PEER_WRITE), 0);
+	munmap(p, 3 * MIB);
+	expect_eq(resize(fd, BUDDY_IOC_TRIM, a.out_handle, PAGE), 0);
+	expect_eq(peer_fill(peer, PIN, 0, 3 * MIB, W2), 0);
+	expect(wait_quarantined(fd, 2 * MIB, SOON));
+	expect_eq(get_stats(fd).out_used, 2 * MIB);
+	/* none of it is anybody's, neither the rest of the first unit */
+	take_the_rest(fd, region, &a, W3);
+	expect_eq(peer_check(peer, PIN, 0, 3 * MIB, W2), 0);
+	expect_eq(free_block(fd, a.out_handle), 0);
+	expect(wait_quarantined(fd, 4 * MIB, SOON));
+	expect_eq(peer_unpin(peer), 0);
+	expect(wait_free(fd, region, SOON));
+	expect_all_zero(region);
+	close(peer);
+}
+
 TEST_F(device, trimmed_while_pinned)
 {
 	static const uint64_t to[] = { PAGE, 2 * MIB, 3 * MIB, 5 * MIB };

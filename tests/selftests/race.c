@@ -129,7 +129,7 @@ static void trimmed(struct hold *h)
 
 	munmap(h->p, h->length);
 	h->length = keep;
-	/* a scattered block is not trimmed, but freed below */
+	/* what lies alone is trimmed, but does not grow again */
 	if (!resize(h->fd, BUDDY_IOC_TRIM, h->a.out_handle, keep)) {
 		usleep((unsigned int)(rnd() % 5000));
 		if (!resize(h->fd, BUDDY_IOC_GROW, h->a.out_handle, old))
@@ -308,6 +308,8 @@ static bool take(int fd, struct buddy_alloc *a, uint64_t **p)
 		.length = any_length(),
 		.flags = rnd() % 3 ? 0 : BUDDY_ALLOC_SCATTER,
 	};
+	if (!(rnd() % 4))
+		a->flags |= BUDDY_ALLOC_ALONE;
 	if (call(fd, BUDDY_IOC_ALLOC, a))
 		return false;
 	*p = map_block(fd, a);

@@ -24,20 +24,6 @@ static bool contiguous(uint64_t handle)
 	return info.out_features & BUDDY_FEATURE_CONTIGUOUS;
 }
 
-static void stamp(char *p, uint64_t length, uint64_t mark)
-{
-	for (uint64_t at = 0; at < length; at += PAGE)
-		*(uint64_t *)(p + at) = mark + at;
-}
-
-static bool is_stamped(const char *p, uint64_t length, uint64_t mark)
-{
-	for (uint64_t at = 0; at < length; at += PAGE)
-		if (*(const uint64_t *)(p + at) != mark + at)
-			return false;
-	return true;
-}
-
 /* Every second unit of the region is in use, each with its stamp. */
 static struct buddy_alloc fence[UNITS];
 
@@ -49,7 +35,7 @@ static void fence_up(void)
 		if (i % 2) {
 			char *p = map_block(fd, &fence[i]);
 
-			stamp(p, UNIT, i);
+			mark_pages(p, UNIT, i);
 			munmap(p, UNIT);
 		} else {
 			expect_eq(free_block(fd, fence[i].out_handle), 0);
@@ -65,7 +51,7 @@ static void fence_down(void)
 	for (uint64_t i = 1; i < region / UNIT; i += 2) {
 		char *p = map_block(fd, &fence[i]);
 
-		expect(is_stamped(p, UNIT, i));
+		expect(are_marked(p, UNIT, i));
 		munmap(p, UNIT);
 		expect_eq(free_block(fd, fence[i].out_handle), 0);
 	}
@@ -89,15 +75,15 @@ TEST_F(device, in_pieces_where_there_is_no_one_range)
 	p = map_block(fd, &a);
 	expect(p != MAP_FAILED);
 	expect(is_zero(p, region / 2));
-	stamp(p, region / 2, 1000);
+	mark_pages(p, region / 2, 1000);
 	expect_eq(smaps(p, "Rss"), region / 2 / 1024);
 	expect_eq(smaps(p, "FilePmdMapped"),
 		  fits_huge(p) && info.out_features & BUDDY_FEATURE_HUGE ? region / 2 / 1024 : 0);
 	expect(!madvise(p + MIB, 3 * MIB, MADV_DONTNEED));
-	expect(is_stamped(p, region / 2, 1000));
+	expect(are_marked(p, region / 2, 1000));
 	munmap(p, region / 2);
 	p = map_block(fd, &a);
-	expect(is_stamped(p, region / 2, 1000));
+	expect(are_marked(p, region / 2, 1000));
 	munmap(p, region / 2);
 	expect_eq(free_block(fd, a.out_handle), 0);
 	expect(wait_free(fd, region / 2, 20));
@@ -125,8 +111,8 @@ TEST_F(device, exact_lengths_and_full_is_full)
 		expect_eq(get_stats(fd).out_used, region / 2 + length);
 		p = map_block(fd, &a);
 		expect(is_zero(p, length));
-		stamp(p, length, i);
-		expect(is_stamped(p, length, i));
+		mark_pages(p, length, i);
+		expect(are_marked(p, length, i));
 		munmap(p, length);
 		expect_eq(free_block(fd, a.out_handle), 0);
 		expect(wait_free(fd, region / 2, 20));
@@ -183,7 +169,7 @@ TEST_F(device, trim)
 	expect_eq(scatter_block(fd, 7 * UNIT + 5 * PAGE, &a), 0);
 	r.handle = a.out_handle;
 	p = map_block(fd, &a);
-	stamp(p, a.out_length, 77);
+	mark_pages(p, a.out_length, 77);
 	r.length = UNIT;
 	expect_eq(call(fd, BUDDY_IOC_TRIM, &r), -EBUSY);
 	munmap(p, a.out_length);
@@ -199,12 +185,12 @@ TEST_F(device, trim)
 		expect_eq(scatter_block(fd, region / 2 - units, &b), 0);
 		p = map_block(fd, &b);
 		expect(is_zero(p, b.out_length));
-		stamp(p, b.out_length, 5);
+		mark_pages(p, b.out_length, 5);
 		munmap(p, b.out_length);
 		expect_eq(free_block(fd, b.out_handle), 0);
 		a.out_length = keep[i];
 		p = map_block(fd, &a);
-		expect(is_stamped(p, keep[i], 77));
+		expect(are_marked(p, keep[i], 77));
 		munmap(p, keep[i]);
 		expect(wait_free(fd, region / 2 - units, 20));
 	}
@@ -230,14 +216,14 @@ TEST_F(device, trim_within_a_run)
 	expect_eq(scatter_block(fd, 5 * UNIT + 3 * PAGE, &a), 0);
 	expect(!contiguous(a.out_handle));
 	p = map_block(fd, &a);
-	stamp(p, a.out_length, 5);
+	mark_pages(p, a.out_length, 5);
 	munmap(p, a.out_length);
 	r.handle = a.out_handle;
 	expect_eq(call(fd, BUDDY_IOC_TRIM, &r), 0);
 	expect(wait_free(fd, 4 * UNIT, 20));
 	a.out_length = r.length;
 	p = map_block(fd, &a);
-	expect(is_stamped(p, r.length, 5));
+	expect(are_marked(p, r.length, 5));
 	munmap(p, r.length);
 	expect_eq(free_block(fd, a.out_handle), 0);
 	expect(wait_free(fd, 6 * UNIT, 20));
@@ -265,14 +251,14 @@ TEST_F(device, pieces_of_a_page)
 	expect_eq(get_stats(fd).out_private, 0);
 	p = map_block(fd, &a);
 	expect(is_zero(p, MIB));
-	stamp(p, MIB, 3);
+	mark_pages(p, MIB, 3);
 	for (int i = 1; i < 512; i += 2) {
 		char *q = map_block(fd, &page[i]);
 
 		expect(is_zero(q, PAGE));
 		munmap(q, PAGE);
 	}
-	expect(is_stamped(p, MIB, 3));
+	expect(are_marked(p, MIB, 3));
 	munmap(p, MIB);
 	expect_eq(free_block(fd, a.out_handle), 0);
 	for (int i = 1; i < 512; i += 2)
@@ -294,18 +280,18 @@ TEST_F(device, a_neighbour_of_a_piece_comes_back)
 	expect_eq(scatter_block(fd, 2 * UNIT + 40 * PAGE, &a), 0);
 	expect(!contiguous(a.out_handle));
 	p = map_block(fd, &a);
-	stamp(p, a.out_length, 6);
+	mark_pages(p, a.out_length, 6);
 	expect_eq(alloc_block(fd, 32 * PAGE, &small), 0);
 	q = map_block(fd, &small);
-	stamp(q, small.out_length, 7);
+	mark_pages(q, small.out_length, 7);
 	munmap(q, small.out_length);
-	stamp(p, a.out_length, 8);
+	mark_pages(p, a.out_length, 8);
 	expect_eq(free_block(fd, small.out_handle), 0);
 	for (int i = 0; i < 300 && get_stats(fd).out_private < UNIT - 40 * PAGE; i++)
 		usleep(10000);
 	expect_eq(get_stats(fd).out_private, UNIT - 40 * PAGE);
 	expect_eq(get_stats(fd).out_quarantined, 0);
-	expect(is_stamped(p, a.out_length, 8));
+	expect(are_marked(p, a.out_length, 8));
 	munmap(p, a.out_length);
 	expect_eq(free_block(fd, a.out_handle), 0);
 	fence_down();
@@ -320,7 +306,7 @@ TEST_F(device, mappings_of_parts)
 	fence_up();
 	expect_eq(scatter_block(fd, 3 * UNIT + 100 * PAGE, &a), 0);
 	whole = map_block(fd, &a);
-	stamp(whole, a.out_length, 50);
+	mark_pages(whole, a.out_length, 50);
 	room = mmap(NULL, 8 * UNIT, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	for (uint64_t at = 0; at < a.out_length; at += 123 * PAGE) {
 		uint64_t length = 700 * PAGE;
@@ -344,7 +330,7 @@ TEST_F(device, mappings_of_parts)
 		    (off_t)(a.out_offset - PAGE)) == MAP_FAILED &&
 	       errno == ENXIO);
 	munmap(whole + UNIT - PAGE, 2 * PAGE);
-	expect(is_stamped(whole, UNIT - PAGE, 50));
+	expect(are_marked(whole, UNIT - PAGE, 50));
 	munmap(whole, a.out_length);
 	munmap(room, 8 * UNIT);
 	expect_eq(free_block(fd, a.out_handle), 0);
@@ -449,7 +435,7 @@ TEST_F(device, in_a_crowd)
 
 		expect_eq(alloc_block(fd, UNIT, &fence[i]), 0);
 		p = map_block(fd, &fence[i]);
-		stamp(p, UNIT, (uint64_t)i);
+		mark_pages(p, UNIT, (uint64_t)i);
 		munmap(p, UNIT);
 	}
 	fence_down();
@@ -515,8 +501,8 @@ TEST_F(device, outlives_its_file)
 			 files[i], 0);
 		expect(p != MAP_FAILED);
 		if (!i)
-			stamp(p, a.out_length, 4);
-		expect(is_stamped(p, a.out_length, 4));
+			mark_pages(p, a.out_length, 4);
+		expect(are_marked(p, a.out_length, 4));
 		munmap(p, a.out_length);
 	}
 	expect_eq(call(fd, BUDDY_IOC_EXTENTS, &x), 0);
@@ -540,7 +526,7 @@ TEST_F(device, one_piece_in_a_pipe)
 	fence_up();
 	expect_eq(scatter_block(fd, region / 2, &a), 0);
 	p = map_block(fd, &a);
-	stamp(p, a.out_length, 4);
+	mark_pages(p, a.out_length, 4);
 	io = (struct iovec){ p + UNIT + 5 * PAGE, PAGE };
 	expect_eq(vmsplice(pipes[1], &io, 1, 0), PAGE);
 	munmap(p, a.out_length);
@@ -604,10 +590,10 @@ TEST_F(device, random_blocks)
 			many += !contiguous(a[i].out_handle);
 			p[i] = map_block(fd, &a[i]);
 			expect(is_zero(p[i], length));
-			stamp(p[i], length, a[i].out_offset);
+			mark_pages(p[i], length, a[i].out_offset);
 		} else {
 			used -= a[i].out_length;
-			expect(is_stamped(p[i], a[i].out_length, a[i].out_offset));
+			expect(are_marked(p[i], a[i].out_length, a[i].out_offset));
 			munmap(p[i], a[i].out_length);
 			expect_eq(free_block(fd, a[i].out_handle), 0);
 			a[i] = (struct buddy_alloc){ 0 };
@@ -619,7 +605,7 @@ TEST_F(device, random_blocks)
 	for (int i = 0; i < BLOCKS; i++) {
 		if (!a[i].out_length)
 			continue;
-		expect(is_stamped(p[i], a[i].out_length, a[i].out_offset));
+		expect(are_marked(p[i], a[i].out_length, a[i].out_offset));
 		munmap(p[i], a[i].out_length);
 		expect_eq(free_block(fd, a[i].out_handle), 0);
 	}

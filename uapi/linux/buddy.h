@@ -56,7 +56,8 @@
  *   EBADF    The file is not open for writing, which all commands require except INFO,
  *            STATS, EXTENTS and BLOCK.
  *   EMFILE, ENFILE  SHARE, DMABUF: the process, or the system, has no free descriptor.
- *   EOPNOTSUPP  GROW: the block is scattered. DMABUF: the kernel has no dma-bufs.
+ *   EOPNOTSUPP  GROW: the block is scattered, or was allocated with BUDDY_ALLOC_ALONE.
+ *            DMABUF: the kernel has no dma-bufs.
  *   E2BIG    The struct is larger than the kernel's and its tail is not 0, or it is
  *            larger than a page.
  *   EFAULT   A pointer is bad. Nothing was allocated or freed (BATCH: not by the
@@ -156,19 +157,26 @@ struct buddy_info {
  * contiguous in its mapping only. Not together with BUDDY_ALLOC_POW2 or an alignment.
  */
 #define BUDDY_ALLOC_SCATTER	(1U << 1)
+/*
+ * Let no other block lie in the 2 MiB units of the block: take whole units. For a block
+ * that is shared with processes that are not trusted.
+ */
+#define BUDDY_ALLOC_ALONE	(1U << 2)
 
 /**
  * struct buddy_alloc - BUDDY_IOC_ALLOC: allocate a block
  * @size: sizeof(struct buddy_alloc)
- * @flags: BUDDY_ALLOC_POW2 or BUDDY_ALLOC_SCATTER or 0
+ * @flags: BUDDY_ALLOC_POW2 or BUDDY_ALLOC_SCATTER or 0; BUDDY_ALLOC_ALONE with each
  * @length: bytes wanted, 1 or more; rounded up to out_granule, or with
  *          BUDDY_ALLOC_POW2 to a power of two
  * @align: 0 or a power of two, up to out_max_align
  * @out_length: bytes of the block
  * @out_offset: offset of the block for mmap(); never 0
  * @out_handle: handle of the block
- * @out_free: with ENOMEM: bytes that this file can allocate
- * @out_largest: with ENOMEM: bytes of the largest naturally aligned free range
+ * @out_free: with ENOMEM: bytes that this file can allocate; with BUDDY_ALLOC_ALONE those
+ *            in whole units
+ * @out_largest: with ENOMEM: bytes of the largest naturally aligned free range; with
+ *               BUDDY_ALLOC_ALONE of whole units, 0 if no unit is free
  * @out_returning: with ENOMEM: bytes being reclaimed, or in quarantine
  * @out_account_limit: with ENOMEM or EDQUOT: bytes that the account of the caller may
  *                     hold; 0: the account has no limit
@@ -193,6 +201,13 @@ struct buddy_info {
  * free. A scattered block can be trimmed but not grown, and a device sees a list of
  * ranges. It starts at a multiple of the granule. If one range is free, the block is
  * contiguous and like any other.
+ *
+ * With BUDDY_ALLOC_ALONE no other block, of the same open file or another, ever lies in a
+ * 2 MiB unit of the block. So a process that has a block fd or a dma-buf of it cannot delay
+ * the reclaim of other blocks by mapping or pinning its pages. @out_length, and what can be
+ * mapped, are the same as without the flag, but the block takes its last unit as a whole,
+ * which STATS and EXTENTS show as used. A scattered block consists of whole units then.
+ * TRIM frees whole units only, and the block cannot be grown.
  */
 struct buddy_alloc {
 	__u32 size;
@@ -229,7 +244,8 @@ struct buddy_free {
  * @flags: must be 0
  * @out_region: length of the region
  * @out_free: free bytes that every file can allocate
- * @out_used: bytes in blocks with at least one reference
+ * @out_used: bytes in blocks with at least one reference; of a block that was allocated
+ *            with BUDDY_ALLOC_ALONE its whole units
  * @out_private: free bytes in split 2 MiB units; only the file that owns the unit can
  *               allocate them (no file, if that one is closed)
  * @out_returning: bytes being reclaimed
@@ -309,9 +325,10 @@ struct buddy_extent_entry {
  * @out_count: entries filled
  * @out_next: @start of the next call; the region's length at the end
  *
- * The whole units of a block and its tail are two extents. The extents of a reply follow
- * each other without a gap: each starts at the end of the one before. The reply is not a
- * snapshot: a block that is freed meanwhile may appear in either state.
+ * The whole units of a block and its tail are two extents. A block that was allocated with
+ * BUDDY_ALLOC_ALONE has no tail: its last unit is in an extent of whole units. The extents
+ * of a reply follow each other without a gap: each starts at the end of the one before. The
+ * reply is not a snapshot: a block that is freed meanwhile may appear in either state.
  */
 struct buddy_extents {
 	__u32 size;
@@ -341,8 +358,8 @@ struct buddy_extents {
  *
  * The end of a block beyond a multiple of 2 MiB may lie in a split unit, with small blocks
  * of the file that allocated it. A process that has the descriptor can delay the reclaim
- * of these blocks by pinning pages there. Share blocks of a multiple of 2 MiB with a
- * process that you do not trust in this.
+ * of these blocks by pinning pages there. Allocate a block with BUDDY_ALLOC_ALONE to share
+ * it with a process that you do not trust in this.
  */
 struct buddy_share {
 	__u32 size;
@@ -449,7 +466,9 @@ struct buddy_batch {
  *
  * TRIM frees the end of a block. GROW adds the memory behind the block, if that is free.
  * Offset, handle and contents of the block do not change, and the memory that GROW adds
- * is zero-filled.
+ * is zero-filled. Of a block that was allocated with BUDDY_ALLOC_ALONE TRIM frees the whole
+ * 2 MiB units beyond @length. The rest of its last unit stays with the block; it cannot be
+ * mapped any more, and is zeroed with the block.
  *
  * Both require that the handle is the only reference to the block, otherwise they return
  * EBUSY: the block must not be mapped, nor have a block fd or a dma-buf. A block below

@@ -100,7 +100,8 @@ static void check_alloc(const struct buddy_alloc *a, const uint64_t *v)
 
 	if (!a->out_handle || a->out_offset < 1 << 30 ||
 	    a->out_length < v[V_REST + 2] || a->out_length % PAGE ||
-	    a->out_offset % PAGE || (!(flags & BUDDY_ALLOC_SCATTER) &&
+	    a->out_offset % (flags & BUDDY_ALLOC_ALONE ? 2 << 20 : PAGE) ||
+	    (!(flags & BUDDY_ALLOC_SCATTER) &&
 	     !is_well_placed(a->out_offset, a->out_length, v[V_REST + 3],
 			     flags & BUDDY_ALLOC_POW2)))
 		complain("ALLOC: length %#llx, offset %#llx, handle %#llx",

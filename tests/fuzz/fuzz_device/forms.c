@@ -58,7 +58,7 @@ static const uint64_t fcntls[] = { F_GETFL, F_SETFL, F_GETFD, F_GET_SEALS, F_ADD
 static const uint64_t limits[] = { 0, 4, 8, 16, 256 };
 
 #define SYNC_BITS	(DMA_BUF_SYNC_RW | DMA_BUF_SYNC_END)
-#define SCATTER_BITS	(BUDDY_ALLOC_POW2 | BUDDY_ALLOC_SCATTER)
+#define ALLOC_BITS	(BUDDY_ALLOC_POW2 | BUDDY_ALLOC_SCATTER | BUDDY_ALLOC_ALONE)
 
 /* What most commands of the module have in common. */
 #define HEAD(_type, _struct)						\
@@ -79,7 +79,7 @@ const struct form forms[] = {
 	/* the module's own */
 	{ "info", 6, run_info, ANY, { HEAD(NODE, struct buddy_info), FLAGS(0), RESERVED, TAIL } },
 	{ "alloc", 60, run_alloc, ANY, {
-		HEAD(NODE, struct buddy_alloc), NEW(NEW_BLOCK), FLAGS(SCATTER_BITS),
+		HEAD(NODE, struct buddy_alloc), NEW(NEW_BLOCK), FLAGS(ALLOC_BITS),
 		LENGTH_OF, { "align", ALIGNMENT, 0, 0, NULL }, TAIL } },
 	{ "free", 20, run_free, ANY, {
 		HEAD(NODE, struct buddy_free), FLAGS(0), BY_HANDLE, TAIL } },
@@ -96,7 +96,7 @@ const struct form forms[] = {
 	{ "block", 8, run_block, ANY, { HEAD(SHARED, struct buddy_block_info), FLAGS(0), TAIL } },
 	{ "entry", 24, run_entry, ANY, {
 		{ "index", SMALL, 0, STAGED - 1, NULL },
-		{ "op", CHOICE, BUDDY_BATCH_ALLOC, LIST(ops) }, FLAGS(SCATTER_BITS),
+		{ "op", CHOICE, BUDDY_BATCH_ALLOC, LIST(ops) }, FLAGS(ALLOC_BITS),
 		{ "length", BYTES, 0, 0, NULL }, { "align", ALIGNMENT, 0, 0, NULL },
 		{ "handle", BLOCK_HANDLE, 0, 0, NULL } } },
 	{ "batch", 24, run_batch, ANY, {

@@ -130,6 +130,108 @@ static void wrong_lengths(void)
 	expect_eq(buddy_block_free(b), 0);
 }
 
+static struct buddy_block *alone_block_of(uint64_t length, uint32_t flags)
+{
+	struct buddy_block *block;
+
+	expect_eq(buddy_block_alloc(dev, length, 0, BUDDY_ALLOC_ALONE | flags, &block), 0);
+	expect_eq(buddy_block_offset(block) % (2 * MIB), 0);
+	return block;
+}
+
+/* Whole units are its own: no other block lies there, and it gives back whole ones. */
+static void alone(void)
+{
+	uint64_t before = used(), start;
+	struct buddy_block *in_front = block_of(4 * KIB);
+	struct buddy_block *b = alone_block_of(4 * MIB + 1, 0), *behind = block_of(4 * KIB);
+
+	start = buddy_block_offset(b);
+	expect_eq(buddy_block_length(b), 4 * MIB + 4 * KIB);
+	expect_eq(used(), before + 6 * MIB + 8 * KIB);
+	expect(buddy_block_offset(in_front) < start || buddy_block_offset(in_front) >= start + 6 * MIB);
+	expect(buddy_block_offset(behind) < start || buddy_block_offset(behind) >= start + 6 * MIB);
+	expect_bytes(b, 0, 0);
+	fill(b, 7);
+	expect_eq(buddy_block_trim(b, 4 * MIB + 8 * KIB), -EINVAL);
+	expect_eq(buddy_block_trim(b, 4 * MIB), 0);
+	expect_eq(used(), before + 4 * MIB + 8 * KIB);
+	expect_eq(buddy_block_trim(b, 2 * MIB + 1), 0);
+	expect_eq(buddy_block_length(b), 2 * MIB + 4 * KIB);
+	expect_eq(used(), before + 4 * MIB + 8 * KIB);
+	expect_eq(buddy_block_trim(b, 2 * MIB + 8 * KIB), -EINVAL);
+	expect_eq(buddy_block_trim(b, 2 * MIB + 4 * KIB), 0);
+	expect_bytes(b, 7, 2 * MIB + 4 * KIB);
+	expect_eq(buddy_block_trim(b, 12 * KIB), 0);
+	expect_eq(used(), before + 2 * MIB + 8 * KIB);
+	expect_bytes(b, 7, 12 * KIB);
+	expect_eq(buddy_block_free(b), 0);
+	expect_eq(used(), before + 8 * KIB);
+	expect_eq(buddy_block_free(in_front), 0);
+	expect_eq(buddy_block_free(behind), 0);
+	/* what lies there then is zero, and a block like any other */
+	b = block_of(8 * MIB);
+	expect_bytes(b, 0, 0);
+	expect_eq(buddy_block_trim(b, 12 * KIB), 0);
+	expect_eq(used(), before + 12 * KIB);
+	expect_eq(buddy_block_grow(b, 16 * KIB), 0);
+	expect_eq(buddy_block_free(b), 0);
+	expect_eq(used(), before);
+}
+
+static void alone_does_not_grow(void)
+{
+	struct buddy_block *b = alone_block_of(12 * KIB, 0);
+
+	expect_eq(buddy_block_grow(b, 16 * KIB), -EOPNOTSUPP);
+	expect_eq(buddy_block_grow(b, 4 * MIB), -EOPNOTSUPP);
+	expect_eq(buddy_block_grow(b, 12 * KIB), -EOPNOTSUPP);
+	expect_eq(buddy_block_grow(b, stats().out_region + 1), -EFBIG);
+	expect_eq(buddy_block_length(b), 12 * KIB);
+	expect_eq(buddy_block_free(b), 0);
+}
+
+static void alone_with_other_flags(void)
+{
+	uint64_t before = used();
+	struct buddy_block *a = alone_block_of(3 * MIB, BUDDY_ALLOC_POW2);
+	struct buddy_block *b = alone_block_of(2 * MIB + 1, BUDDY_ALLOC_SCATTER), *c;
+
+	expect_eq(buddy_block_length(a), 4 * MIB);
+	expect_eq(buddy_block_length(b), 2 * MIB + 4 * KIB);
+	expect_eq(used(), before + 8 * MIB);
+	expect_eq(buddy_block_alloc(dev, 4 * KIB, 4 * KIB, BUDDY_ALLOC_ALONE, &c), 0);
+	expect_eq(buddy_block_offset(c) % (2 * MIB), 0);
+	expect_eq(buddy_block_free(c), 0);
+	expect_eq(buddy_block_alloc(dev, 2 * MIB + 1, 8 * MIB, BUDDY_ALLOC_ALONE, &c), 0);
+	expect_eq(buddy_block_offset(c) % (8 * MIB), 0);
+	expect_eq(used(), before + 12 * MIB);
+	expect_eq(buddy_block_free(a), 0);
+	expect_eq(buddy_block_free(b), 0);
+	expect_eq(buddy_block_free(c), 0);
+	expect_eq(used(), before);
+}
+
+/* A process backend may end within a unit, which is none then. */
+static void alone_in_three_mib(void)
+{
+	struct buddy_alloc request = { .length = 1, .flags = BUDDY_ALLOC_ALONE };
+	struct buddy_block *a, *b;
+	struct buddy_dev *own;
+
+	if (is_device())
+		skip("a device has whole units");
+	expect_eq(buddy_dev_open(&own, BUDDY_BACKEND_PROCESS, NULL, 3 * MIB), 0);
+	expect_eq(buddy_block_alloc(own, 2 * MIB + 1, 0, BUDDY_ALLOC_ALONE, &a), -EFBIG);
+	expect_eq(buddy_block_alloc(own, 2 * MIB, 0, BUDDY_ALLOC_ALONE, &a), 0);
+	expect_eq(buddy_block_request(own, &request, &b), -ENOMEM);
+	expect_eq(request.out_free, MIB);
+	expect_eq(buddy_block_alloc(own, MIB, 0, 0, &b), 0);
+	expect_eq(buddy_block_free(a), 0);
+	expect_eq(buddy_block_free(b), 0);
+	buddy_dev_close(own);
+}
+
 static void no_descriptors(void)
 {
 	struct buddy_block *b;
@@ -317,6 +419,10 @@ int main(int argc, char **argv)
 		{ "grow", grow },
 		{ "grow into another block", grow_into_another },
 		{ "wrong lengths, mapped", wrong_lengths },
+		{ "alone in its units", alone },
+		{ "alone: no grow", alone_does_not_grow },
+		{ "alone: with other flags", alone_with_other_flags },
+		{ "alone, in 3 MiB", alone_in_three_mib },
 		{ "no descriptors, process backend", no_descriptors },
 		{ "a block of a block fd", from_fd },
 		{ "a block of a read-only block fd", from_read_only_fd },

@@ -109,9 +109,11 @@ static void wrong_requests(void)
 	says(buddy_block_alloc(dev, 1, 2ull << 30, 0, &b), -EINVAL,
 	     "the alignment, 2 GiB, is above the largest");
 	says(buddy_block_alloc(dev, 1, 0, 1u << 31, &b), -EINVAL, "0x80000000",
-	     "BUDDY_ALLOC_POW2 and BUDDY_ALLOC_SCATTER");
+	     "BUDDY_ALLOC_POW2, BUDDY_ALLOC_SCATTER and BUDDY_ALLOC_ALONE");
 	says(buddy_block_alloc(dev, 1, 0, BUDDY_ALLOC_POW2 | BUDDY_ALLOC_SCATTER, &b),
 	     -EINVAL, "take one of them");
+	says(buddy_block_alloc(dev, 1, 0, BUDDY_ALLOC_POW2 | BUDDY_ALLOC_SCATTER |
+			       BUDDY_ALLOC_ALONE, &b), -EINVAL, "take one of them");
 	says(buddy_block_alloc(dev, 1, 4096, BUDDY_ALLOC_SCATTER, &b), -EINVAL,
 	     "a scattered block has no alignment");
 	says(buddy_block_alloc(dev, 1ull << 45, 0, 0, &b), -EFBIG, "cannot allocate 32 TiB",
@@ -190,6 +192,9 @@ static void crumbs(void)
 	says(buddy_block_alloc(dev, 4 * MIB, 0, 0, &b), -ENOMEM, "the largest range has 1 MiB");
 	expect(!strstr(buddy_error(), "SCATTER"));
 	expect_eq(buddy_block_alloc(dev, 4 * MIB, 0, BUDDY_ALLOC_SCATTER, &b), -ENOMEM);
+	says(buddy_block_alloc(dev, 4096, 0, BUDDY_ALLOC_ALONE, &b), -ENOMEM,
+	     "cannot allocate 4 KiB of ", "no unit of 2 MiB is free",
+	     "BUDDY_ALLOC_ALONE takes whole ones");
 	for (uint32_t i = 0; i < n; i++)
 		buddy_block_free(blocks[i]);
 }
@@ -219,6 +224,10 @@ static void resizing(void)
 	}
 	expect_eq(buddy_block_free(b), 0);
 	expect_eq(buddy_block_free(next), 0);
+	expect_eq(buddy_block_alloc(dev, 4096, 0, BUDDY_ALLOC_ALONE, &b), 0);
+	says(buddy_block_grow(b, 8192), -EOPNOTSUPP, "cannot grow a block of 4 KiB to 8 KiB",
+	     "allocated with BUDDY_ALLOC_ALONE", "only becomes shorter");
+	expect_eq(buddy_block_free(b), 0);
 }
 
 static void sharing_on_device(struct buddy_block *b)

@@ -201,6 +201,10 @@ static void wrong_requests(void)
 	expect_eq(buddy_block_alloc(dev, 1, 4096, BUDDY_ALLOC_SCATTER, &b), -EINVAL);
 	expect_eq(buddy_block_alloc(dev, 1, 0, BUDDY_ALLOC_SCATTER | BUDDY_ALLOC_POW2,
 				    &b), -EINVAL);
+	expect_eq(buddy_block_alloc(dev, 1, 3, BUDDY_ALLOC_ALONE, &b), -EINVAL);
+	expect_eq(buddy_block_alloc(dev, 0, 0, BUDDY_ALLOC_ALONE, &b), -EINVAL);
+	expect_eq(buddy_block_alloc(dev, 1, 0, BUDDY_ALLOC_ALONE << 1, &b), -EINVAL);
+	expect_eq(buddy_block_alloc(dev, region() + 1, 0, BUDDY_ALLOC_ALONE, &b), -EFBIG);
 	expect_eq(buddy_block_alloc(dev, region() + 1, 0, 0, &b), -EFBIG);
 	expect_eq(buddy_block_alloc(dev, UINT64_MAX, 0, 0, &b), -EFBIG);
 	expect_eq(buddy_block_alloc(dev, UINT64_MAX, 0, BUDDY_ALLOC_POW2, &b),

@@ -8,6 +8,7 @@ import inspect
 import os
 import pathlib
 import pickle
+import struct
 import sys
 import weakref
 
@@ -446,8 +447,8 @@ def test_weak_references(region):
 
 
 @pytest.mark.parametrize("function, parameters", [
-    (Region, ["size", "granule", "backend", "path", "scatter"]),
-    (BuddyAllocator, ["total_size", "min_block_size", "backend", "path", "scatter"]),
+    (Region, ["size", "granule", "backend", "path", "scatter", "alone"]),
+    (BuddyAllocator, ["total_size", "min_block_size", "backend", "path", "scatter", "alone"]),
     (Region.alloc, ["self", "size", "align", "zero"]),
     (Region.block, ["self", "handle"]),
     (Region.free, ["self", "handle"]),
@@ -472,6 +473,33 @@ def test_weak_references(region):
 def test_signatures(function, parameters):
     assert list(inspect.signature(function).parameters) == parameters
     assert function.__doc__ and "--" not in function.__doc__
+
+
+def used_of_device():
+    """Bytes in blocks, by BUDDY_IOC_STATS."""
+    reply = bytearray(376)
+    struct.pack_into("I", reply, 0, len(reply))
+    with open("/dev/buddy", "rb") as node:
+        fcntl.ioctl(node, 0xC000BD83 | len(reply) << 16, reply)
+    return struct.unpack_from("Q", reply, 24)[0]
+
+
+@pytest.mark.parametrize("scatter", [False, True])
+@pytest.mark.parametrize("size", [4096, MIB, 3 * MIB + 4096])
+def test_alone(on_device, size, scatter):
+    units = -(-size // (2 * MIB)) * 2 * MIB
+    before = used_of_device() if on_device else 0
+    with Region(size, alone=True, scatter=scatter) as region:
+        assert region.size == size
+        if on_device:
+            assert used_of_device() == before + units
+        block = region.alloc(size)
+        with memoryview(block) as view:
+            assert not any(view[::4096])
+            view[-1] = 1
+        block.free()
+    with BuddyAllocator(4096, alone=True) as allocator:
+        assert allocator.total_size == 4096
 
 
 def test_share(region, on_device):

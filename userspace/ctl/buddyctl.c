@@ -91,6 +91,8 @@ static const struct option_row {
 	  "    --pow2           the whole power of two" },
 	{ { "scatter", 0, NULL, 0x106 }, BLOCK,
 	  "    --scatter        of several ranges, where there is no one range" },
+	{ { "alone", 0, NULL, 0x109 }, BLOCK,
+	  "    --alone          in whole units of 2 MiB, with no other block in these" },
 	{ { "share", 1, NULL, 's' }, SHARING,
 	  "-s, --share SOCKET   give the block to who connects to this socket" },
 	{ { "read-only", 0, NULL, 'r' }, READ_ONLY,
@@ -260,6 +262,9 @@ static void take_flag(struct line *line, int option)
 		break;
 	case 0x106:
 		ctl->flags |= BUDDY_ALLOC_SCATTER;
+		break;
+	case 0x109:
+		ctl->flags |= BUDDY_ALLOC_ALONE;
 		break;
 	case 'r':
 		ctl->share_flags = BUDDY_SHARE_READ_ONLY;

@@ -39,12 +39,16 @@ static int wrong_length(const char *text)
 
 static int no_memory(const struct buddy_alloc *r)
 {
+	const char *hint = "";
+
+	if (r->flags & BUDDY_ALLOC_ALONE && !r->out_largest)
+		hint = "; --alone takes whole units of 2 MiB";
+	else if (!(r->flags & BUDDY_ALLOC_SCATTER) && r->out_free > r->length)
+		hint = "; --scatter needs no single range";
 	fprintf(stderr,
 		"buddyctl: no free range of %s: %s are free, the largest range is %s, and %s are being reclaimed%s\n",
 		ctl_bytes(r->length), ctl_bytes(r->out_free), ctl_bytes(r->out_largest),
-		ctl_bytes(r->out_returning),
-		!(r->flags & BUDDY_ALLOC_SCATTER) && r->out_free > r->length ?
-		"; --scatter needs no single range" : "");
+		ctl_bytes(r->out_returning), hint);
 	return CTL_SAID + 1;
 }
 

@@ -108,12 +108,13 @@ int buddy_dev_extents(struct buddy_dev *dev, uint64_t *start,
  * @dev: the device
  * @length: bytes, rounded up to the granule
  * @align: 0 or a power of two
- * @flags: BUDDY_ALLOC_POW2, BUDDY_ALLOC_SCATTER or 0
+ * @flags: BUDDY_ALLOC_POW2, BUDDY_ALLOC_SCATTER or 0; BUDDY_ALLOC_ALONE with each
  * @block: the block
  *
  * The block starts at a multiple of @align and of the largest power of two that divides
- * its length, at most 2 MiB; with BUDDY_ALLOC_POW2 of its whole length. See struct
- * buddy_alloc.
+ * its length, at most 2 MiB; with BUDDY_ALLOC_POW2 of its whole length. With
+ * BUDDY_ALLOC_ALONE it takes whole units of 2 MiB, and no other block lies in these, with
+ * either backend. See struct buddy_alloc.
  *
  * Return: 0; -EINVAL, -EFBIG, -ENOMEM, -EINTR as in linux/buddy.h.
  */
@@ -143,7 +144,8 @@ uint64_t buddy_block_offset(const struct buddy_block *block);
  * @block: the block, not mapped
  * @length: bytes that it keeps, rounded up to the granule; 1 to its length
  *
- * Offset and contents stay.
+ * Offset and contents stay. A block that was allocated with BUDDY_ALLOC_ALONE gives back
+ * whole units of 2 MiB only.
  *
  * Return: 0; -EINVAL (@length is 0 or above the block's); -EFBIG (above the
  * region); -EBUSY (it is mapped, or has a block fd or a dma-buf, or another trim of it
@@ -160,8 +162,8 @@ int buddy_block_trim(struct buddy_block *block, uint64_t length);
  *
  * Return: 0; -ENOMEM (what follows the block is not free); -EFBIG (it would leave
  * the region, or, on a device, the unit of 2 MiB in which a small block lies);
- * -EINVAL (@length is 0 or below the block's); -EINTR; others as
- * buddy_block_trim().
+ * -EINVAL (@length is 0 or below the block's); -EOPNOTSUPP (it is scattered, or was
+ * allocated with BUDDY_ALLOC_ALONE); -EINTR; others as buddy_block_trim().
  */
 int buddy_block_grow(struct buddy_block *block, uint64_t length);
 
@@ -191,7 +193,9 @@ void buddy_block_unmap(struct buddy_block *block);
  *
  * For other processes, by SCM_RIGHTS: they make a block of it by buddy_block_from_fd(),
  * or mmap() it at offset 0 and ask its length by BUDDY_IOC_BLOCK. It keeps the memory,
- * even if the block is freed or this process is gone. Close-on-exec.
+ * even if the block is freed or this process is gone. Close-on-exec. Allocate a block with
+ * BUDDY_ALLOC_ALONE to share it with processes that you do not trust: then they cannot
+ * delay the reclaim of other blocks.
  *
  * Return: the descriptor; -EINVAL (an unknown flag); -EMFILE, -ENFILE;
  * -EOPNOTSUPP with the process backend, whose blocks cannot be shared, and for a

@@ -17,7 +17,7 @@
 
 #define MAX_ALIGN	(1ull << 30)
 #define CHUNK_LEAST	(128ull << 10)
-#define SCATTER_UNIT	(2ull << 20)
+#define UNIT		(2ull << 20)
 
 static const char *const attempts[OP_END] = {
 	[OP_BACKEND] = "choose a backend",
@@ -79,13 +79,13 @@ static const char *why_no_region(const struct buddy_report *r)
 static const char *why_no_request(const struct buddy_report *r)
 {
 	const struct buddy_failure *f = &r->failure;
-	const uint32_t known = BUDDY_ALLOC_POW2 | BUDDY_ALLOC_SCATTER;
+	const uint32_t both = BUDDY_ALLOC_POW2 | BUDDY_ALLOC_SCATTER;
 
 	if (!f->length)
 		return "the length is 0; ask for 1 byte or more";
-	if (f->flags & ~known)
-		return "flags are {flags}, of which some are unknown; there are BUDDY_ALLOC_POW2 and BUDDY_ALLOC_SCATTER";
-	if (f->flags == known)
+	if (f->flags & ~(both | BUDDY_ALLOC_ALONE))
+		return "flags are {flags}, of which some are unknown; there are BUDDY_ALLOC_POW2, BUDDY_ALLOC_SCATTER and BUDDY_ALLOC_ALONE";
+	if ((f->flags & both) == both)
 		return "BUDDY_ALLOC_POW2 wants one range and BUDDY_ALLOC_SCATTER takes several; take one of them";
 	if (f->align & (f->align - 1))
 		return "the alignment, {align}, is no power of two";
@@ -113,7 +113,7 @@ static const char *why_in_pieces(const struct buddy_report *r)
 {
 	const struct buddy_failure *f = &r->failure;
 	bool may_scatter = f->operation == OP_ALLOC && f->where == WHERE_DEVICE &&
-			   f->largest >= SCATTER_UNIT && !(f->flags & BUDDY_ALLOC_POW2);
+			   f->largest >= UNIT && !(f->flags & BUDDY_ALLOC_POW2);
 
 	if (f->flags & BUDDY_ALLOC_SCATTER)
 		return f->where == WHERE_DEVICE ?
@@ -124,12 +124,19 @@ static const char *why_in_pieces(const struct buddy_report *r)
 	return "{free} are free, but the largest range has {largest}; ask for less, or free blocks";
 }
 
+static bool is_alone(const struct buddy_failure *f)
+{
+	return f->operation == OP_ALLOC && f->flags & BUDDY_ALLOC_ALONE;
+}
+
 /* @largest is a power of two, aligned to itself: what is not above it fits in it. */
 static const char *why_no_range(const struct buddy_report *r)
 {
 	const struct buddy_failure *f = &r->failure;
 	uint64_t align = f->operation == OP_ALLOC ? f->align : 0;
 
+	if (is_alone(f) && f->largest < UNIT && !f->returning)
+		return "no unit of 2 MiB is free, and BUDDY_ALLOC_ALONE takes whole ones; free blocks, or ask without that flag";
 	if (f->length <= f->largest && align <= f->largest)
 		return "the region has a free range of {largest}, but the kernel has no memory for its own data";
 	if (f->length <= f->largest)
@@ -198,7 +205,7 @@ static const char *why_one_length(const struct buddy_report *r)
 {
 	if (r->failure.where == WHERE_FD)
 		return "the block came as a descriptor, and only the process that allocated it can change its length";
-	return "the block is scattered, and such a block only becomes shorter; allocate another, or allocate it without BUDDY_ALLOC_SCATTER";
+	return "the block is scattered, or was allocated with BUDDY_ALLOC_ALONE, and such a block only becomes shorter; allocate another, or allocate it without that flag";
 }
 
 static const char *why_not_shared(const struct buddy_report *r)

@@ -131,6 +131,7 @@ static void process_close(struct buddy_dev *dev)
 	pthread_mutex_destroy(&p->lock);
 	buddy_dev_leave(dev);
 	free(p->core_mem);
+	free(p->alone);
 	free(p);
 }
 
@@ -138,6 +139,12 @@ static int region_refused(struct buddy_dev *dev, uint64_t bytes, int error)
 {
 	return buddy_fail(&(struct buddy_failure){
 		.operation = OP_REGION, .error = error, .length = bytes }, dev, NULL);
+}
+
+/* Of the table of blocks that lie alone. */
+static size_t units_bytes(const struct process_dev *p)
+{
+	return (p->core.granules / buddy_process_unit(p) + 1) * sizeof(*p->alone);
 }
 
 /* An empty region of the size that it has. */
@@ -167,6 +174,7 @@ static int process_reopen(struct buddy_dev *dev)
 	p->pid = getpid();
 	pthread_mutex_init(&p->lock, NULL);
 	buddy_core_init(&p->core, granules, p->core_mem);
+	memset(p->alone, 0, units_bytes(p));
 	return 0;
 }
 
@@ -186,9 +194,10 @@ static int process_init(struct process_dev *p, uint64_t size)
 	if (granules > BUDDY_CORE_MAX_GRANULES)
 		return region_refused(&p->dev, size, -EFBIG);
 	p->core_mem = aligned_alloc(16, buddy_core_bytes((uint32_t)granules));
-	if (!p->core_mem)
-		return buddy_fail_memory(OP_REGION, &p->dev, size);
 	p->core.granules = (uint32_t)granules;
+	p->alone = malloc(units_bytes(p));
+	if (!p->core_mem || !p->alone)
+		return buddy_fail_memory(OP_REGION, &p->dev, size);
 	return process_reopen(&p->dev);
 }
 

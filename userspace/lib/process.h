@@ -17,6 +17,8 @@
  */
 #define BUDDY_PROCESS_BASE	(1ull << 30)
 #define BUDDY_PROCESS_ALIGN	BUDDY_PROCESS_BASE
+/* What blocks that lie alone take whole ones of, as on a device. */
+#define BUDDY_PROCESS_UNIT	(2ull << 20)
 
 struct process_dev {
 	struct buddy_dev dev;
@@ -25,6 +27,7 @@ struct process_dev {
 	pthread_mutex_t lock;	/* protects all below */
 	struct buddy_core core;
 	void *core_mem;
+	uint32_t *alone;	/* by unit: granules of the block that lies alone and starts there, or 0 */
 	uint64_t fails;
 };
 
@@ -32,6 +35,11 @@ static inline uint64_t buddy_process_bytes(const struct process_dev *p,
 					   uint64_t granules)
 {
 	return granules << p->shift;
+}
+
+static inline uint32_t buddy_process_unit(const struct process_dev *p)
+{
+	return (uint32_t)(BUDDY_PROCESS_UNIT >> p->shift);
 }
 
 /* Each answers the command of its name; called with the lock held. */

@@ -5,6 +5,8 @@
  * All is called with the lock of the process_dev. A freed range is punched out of
  * the memfd before it goes back to the tree, so what is in the tree is zero, as in
  * the module. A block's handle is its first granule + 1.
+ *
+ * A block that lies alone takes whole units of 2 MiB; its length is in p->alone[].
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -13,6 +15,30 @@
 
 #include "core/buddy_request.h"
 #include "process.h"
+
+/* Where the length of a block is, if it lies alone. NULL: it does not start a unit. */
+static uint32_t *alone_at(struct process_dev *p, uint32_t first)
+{
+	uint32_t unit = buddy_process_unit(p);
+
+	return first % unit ? NULL : &p->alone[first / unit];
+}
+
+/* The length of a block that lies alone; 0 for others. */
+static uint32_t alone_length(struct process_dev *p, const struct buddy_core_span *e)
+{
+	uint32_t *alone = alone_at(p, e->offset);
+
+	return alone ? *alone : 0;
+}
+
+/* What a block takes of which @granules can be used. */
+static uint64_t taken(const struct process_dev *p, uint64_t granules, bool alone)
+{
+	uint32_t unit = buddy_process_unit(p);
+
+	return alone ? (granules + unit - 1) / unit * unit : granules;
+}
 
 int buddy_process_alloc(struct process_dev *p, struct buddy_alloc *alloc)
 {
@@ -26,28 +52,36 @@ int buddy_process_alloc(struct process_dev *p, struct buddy_alloc *alloc)
 		.shift = p->shift,
 		.limit = p->core.granules,
 	};
+	bool alone = alloc->flags & BUDDY_ALLOC_ALONE;
+	uint64_t granules;
 	long first;
 	int err;
 
-	if (alloc->flags & ~(BUDDY_ALLOC_POW2 | BUDDY_ALLOC_SCATTER))
+	if (alloc->flags & ~(BUDDY_ALLOC_POW2 | BUDDY_ALLOC_SCATTER | BUDDY_ALLOC_ALONE))
 		return -EINVAL;
 	err = buddy_request_check(&request);
 	if (err)
 		return err;
+	granules = taken(p, request.granules, alone);
+	if (granules > p->core.granules)
+		return -EFBIG;
 	*alloc = (struct buddy_alloc){
 		.size = alloc->size,
 		.flags = alloc->flags,
 		.length = alloc->length,
 		.align = alloc->align,
 	};
-	first = buddy_core_alloc(&p->core, request.granules,
-				 request.granule_align);
+	if (alone && request.granule_align < buddy_process_unit(p))
+		request.granule_align = buddy_process_unit(p);
+	first = buddy_core_alloc(&p->core, (uint32_t)granules, request.granule_align);
 	if (first < 0) {
 		p->fails++;
 		alloc->out_free = buddy_process_bytes(p, p->core.free);
 		alloc->out_largest = buddy_process_bytes(p, buddy_core_largest(&p->core));
 		return -ENOMEM;
 	}
+	if (alone)
+		*alone_at(p, (uint32_t)first) = request.granules;
 	alloc->out_length = buddy_process_bytes(p, request.granules);
 	alloc->out_offset = BUDDY_PROCESS_BASE + buddy_process_bytes(p, (uint64_t)first);
 	alloc->out_handle = (uint64_t)first + 1;
@@ -82,7 +116,11 @@ int buddy_process_free(struct process_dev *p, struct buddy_free *request)
 
 	if (!err)
 		err = punch(p, e.offset, e.size);
-	return err ? err : buddy_core_free(&p->core, e.offset, e.size);
+	if (err)
+		return err;
+	if (alone_length(p, &e))
+		*alone_at(p, e.offset) = 0;
+	return buddy_core_free(&p->core, e.offset, e.size);
 }
 
 /* Finds the block, and the granules it is to have. */
@@ -101,12 +139,13 @@ int buddy_process_trim(struct process_dev *p, struct buddy_resize *resize)
 {
 	struct buddy_core_span e;
 	uint64_t granules;
-	uint32_t keep;
+	uint32_t keep, alone;
 	int err = resize_check(p, resize, &e, &granules);
 
 	if (err)
 		return err;
-	if (granules > e.size)
+	alone = alone_length(p, &e);
+	if (granules > (alone ? alone : e.size))
 		return -EINVAL;
 	keep = (uint32_t)granules;
 	if (keep == e.size)
@@ -114,6 +153,11 @@ int buddy_process_trim(struct process_dev *p, struct buddy_resize *resize)
 	err = punch(p, e.offset + keep, e.size - keep);
 	if (err)
 		return err;
+	if (alone)
+		*alone_at(p, e.offset) = keep;
+	keep = (uint32_t)taken(p, keep, alone);
+	if (keep == e.size)
+		return 0;
 	err = buddy_core_divide(&p->core, e.offset, e.size, keep);
 	return err ? err : buddy_core_free(&p->core, e.offset + keep, e.size - keep);
 }
@@ -127,6 +171,8 @@ int buddy_process_grow(struct process_dev *p, struct buddy_resize *resize)
 
 	if (err)
 		return err;
+	if (alone_length(p, &e))
+		return -EOPNOTSUPP;
 	if (granules < e.size)
 		return -EINVAL;
 	if (granules > p->core.granules - e.offset)

@@ -223,7 +223,7 @@ static PyMemberDef allocator_members[] = {
 };
 
 static PyType_Slot allocator_slots[] = {
-	{ Py_tp_doc, "BuddyAllocator(total_size, min_block_size=256, *, backend=None, path=None, scatter=False)\n--\n\n"
+	{ Py_tp_doc, "BuddyAllocator(total_size, min_block_size=256, *, backend=None, path=None, scatter=False, alone=False)\n--\n\n"
 		      "A Region with the calls of the original." },
 	{ Py_tp_init, allocator_init },
 	{ Py_tp_methods, allocator_methods },

@@ -76,7 +76,12 @@ static int open_block(struct memory *memory, struct memory_request *request)
 int memory_open(struct memory *memory, struct memory_request *request)
 {
 	uint64_t all = request->size + slack_for(request->size);
-	int err = buddy_dev_open(&memory->dev, request->backend, request->path, all);
+	int err;
+
+	/* the whole units that it takes there */
+	if (request->flags & BUDDY_ALLOC_ALONE)
+		all = (all + HUGE - 1) & ~(HUGE - 1);
+	err = buddy_dev_open(&memory->dev, request->backend, request->path, all);
 
 	if (!err)
 		err = open_block(memory, request);

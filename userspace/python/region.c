@@ -69,14 +69,16 @@ struct keywords {
 	const char *backend;
 	PyObject *path;		/* bytes, or NULL */
 	int scatter;
+	int alone;
 };
 
 static int keywords_from(PyObject *kwargs, struct keywords *k)
 {
-	static char *names[] = { "backend", "path", "scatter", NULL };
+	static char *names[] = { "backend", "path", "scatter", "alone", NULL };
 	PyObject *path = Py_None, *none = PyTuple_New(0);
-	int ok = none && PyArg_ParseTupleAndKeywords(none, kwargs, "|$zOp:Region", names,
-						     &k->backend, &path, &k->scatter);
+	int ok = none && PyArg_ParseTupleAndKeywords(none, kwargs, "|$zOpp:Region", names,
+						     &k->backend, &path, &k->scatter,
+						     &k->alone);
 
 	Py_XDECREF(none);
 	return ok && (path == Py_None || PyUnicode_FSConverter(path, &k->path)) ? 0 : -1;
@@ -102,7 +104,8 @@ int region_open(struct region *region, uint64_t size, uint64_t granule,
 		return -1;
 	}
 	request.path = k.path ? PyBytes_AsString(k.path) : NULL;
-	request.flags = k.scatter ? BUDDY_ALLOC_SCATTER : 0;
+	request.flags = (k.scatter ? BUDDY_ALLOC_SCATTER : 0) |
+			(k.alone ? BUDDY_ALLOC_ALONE : 0);
 	region->opened = true;
 	Py_BEGIN_ALLOW_THREADS
 	err = memory_open(&memory, &request);
@@ -468,7 +471,7 @@ static PyMethodDef region_methods[] = {
 };
 
 static PyType_Slot region_slots[] = {
-	{ Py_tp_doc, "Region(size, *, granule=64, backend=None, path=None, scatter=False)\n--\n\n"
+	{ Py_tp_doc, "Region(size, *, granule=64, backend=None, path=None, scatter=False, alone=False)\n--\n\n"
 		      "Memory of /dev/buddy or of this process, cut into Blocks by alloc()." },
 	{ Py_tp_new, region_new },
 	{ Py_tp_init, region_init },

@@ -100,6 +100,7 @@ class Region:
         backend: str | None = None,
         path: _Path | None = None,
         scatter: bool = False,
+        alone: bool = False,
     ) -> None: ...
     @property
     def closed(self) -> bool: ...
@@ -145,6 +146,7 @@ class BuddyAllocator(Region):
         backend: str | None = None,
         path: _Path | None = None,
         scatter: bool = False,
+        alone: bool = False,
     ) -> None: ...
     @property
     def total_size(self) -> int: ...

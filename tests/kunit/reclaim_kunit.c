@@ -145,6 +145,74 @@ static void allocation_helps(void)
 	expect(region_is_zero());
 }
 
+/* Its next poll is in an hour. Return: false while the item is being checked. */
+static bool postpone_poll(struct buddy_file *file)
+{
+	bool is_held;
+
+	spin_lock(&file->region->lock);
+	is_held = !list_empty(&file->held);
+	if (is_held)
+		file->due = jiffies + 3600 * HZ;
+	spin_unlock(&file->region->lock);
+	return is_held;
+}
+
+/* What is in quarantine, an allocation has checked: it does not wait for the poll. */
+static void allocation_waits_for_no_poll(void)
+{
+	struct buddy_kblock *block = block_of(10);
+	struct page *page = page_of(block, 5);
+
+	dirty(block);
+	get_page(page);
+	buddy_kblock_put(block, true);
+	while (!postpone_poll(world_file))
+		usleep_range(1000, 1100);
+	put_page(page);
+	block = buddy_kblock_alloc(world_file, world_region->pages, 0, false);
+	expect(!IS_ERR(block));
+	if (!IS_ERR(block))
+		buddy_kblock_put(block, true);
+}
+
+/* Something is free at once, for it was never touched. */
+static void make_progress(void)
+{
+	buddy_kblock_put(block_of(1), true);
+}
+
+/*
+ * An allocation that found no room, though something became free since it last tried,
+ * begins again, for others may have taken that; but not for ever.
+ */
+static void others_take_what_is_free(void)
+{
+	struct buddy_help help = { 0 };
+	int n = 0;
+
+	/* nothing is being reclaimed: a pass is over at once, and it tries once more */
+	help.progress = world_region->progress;
+	expect_eq(buddy_reclaim_help(world_region, &help), 1);
+	expect_eq(buddy_reclaim_help(world_region, &help), 0);
+
+	help = (struct buddy_help){ .progress = world_region->progress };
+	expect_eq(buddy_reclaim_help(world_region, &help), 1);
+	do {
+		help.progress = world_region->progress;
+		make_progress();
+		n++;
+	} while (buddy_reclaim_help(world_region, &help) == 1 && n < 1000);
+	expect_eq(n, 64);	/* HELP_PASSES */
+	/* and when nothing does, it gives up */
+	help = (struct buddy_help){ .progress = world_region->progress };
+	expect_eq(buddy_reclaim_help(world_region, &help), 1);
+	make_progress();
+	expect_eq(buddy_reclaim_help(world_region, &help), 1);
+	help.progress = world_region->progress;
+	expect_eq(buddy_reclaim_help(world_region, &help), 0);
+}
+
 /* A pin of one small block keeps its unit, and no other. */
 static void a_unit_at_a_time(void)
 {
@@ -260,6 +328,8 @@ static const struct tap_case reclaim_cases[] = {
 	{ "what is held waits", held_pages },
 	{ "what was never touched needs no test", untouched },
 	{ "an allocation helps", allocation_helps },
+	{ "an allocation waits for no poll", allocation_waits_for_no_poll },
+	{ "others take what is free", others_take_what_is_free },
 	{ "a pin keeps its unit, and no other", a_unit_at_a_time },
 	{ "a block outlives its file", outlives_its_file },
 	{ "what TRIM gives back", trimmed },

@@ -76,6 +76,42 @@ static void tells_the_largest(void)
 		buddy_region_destroy(region);
 }
 
+/* The largest range is taken, and put back but for its first page: what is now the largest? */
+static unsigned long largest_beside_a_page(struct buddy_region *region)
+{
+	const unsigned long any = 1ul << 28;
+	struct buddy_window largest, rest;
+	struct page *first;
+
+	buddy_window_measure(NUMA_NO_NODE, any, &largest);
+	region->pages = largest.pages;
+	if (buddy_window_take(region, largest.node, NULL))
+		return 0;
+	first = pfn_to_page(region->base_pfn);
+	get_page(first);
+	buddy_window_put(region);
+	buddy_window_measure(NUMA_NO_NODE, any, &rest);
+	put_page(first);
+	printf("%lu MiB, then %lu MiB\n", largest.pages >> 8, rest.pages >> 8);
+	return rest.pages;
+}
+
+/*
+ * To the unit, for a range that ends at a page which is in use. What else is in use
+ * changes a little meanwhile: five tries.
+ */
+static void the_largest_is_exact(void)
+{
+	struct buddy_region *region = kunit_kzalloc(tap_test, sizeof(*region), GFP_KERNEL);
+	bool exact = false;
+
+	KUNIT_ASSERT_NOT_NULL(tap_test, region);
+	region->folios = world_region->folios;
+	for (int i = 0; i < 5 && !exact; i++)
+		exact = largest_beside_a_page(region) == region->pages - BUDDY_UNIT_PAGES;
+	expect(exact);
+}
+
 /* Parameters that are refused before anything is taken, and those that are not. */
 static void plans(void)
 {
@@ -185,6 +221,7 @@ static const struct tap_case region_cases[] = {
 	{ "units are folios", is_made_of_units },
 	{ "bad sizes and nodes", refuses },
 	{ "the largest range is told", tells_the_largest },
+	{ "the largest range, to the unit", the_largest_is_exact },
 	{ "plans", plans },
 	{ "shares of nodes", shares },
 	{ "of any size", of_any_size },

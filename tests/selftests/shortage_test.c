@@ -6,6 +6,7 @@
 #define _GNU_SOURCE
 #include <pthread.h>
 #include <signal.h>
+#include <sys/uio.h>
 
 #include "ktest.h"
 
@@ -72,6 +73,31 @@ TEST_F(device, no_shortage_while_memory_is_on_its_way_back)
 	expect(wait_free(fd, region, 20));
 	close(ready[0]);
 	close(ready[1]);
+}
+
+/*
+ * An allocation that finds no room has the quarantine checked, and does not wait until
+ * that is polled: else each of these would take a second.
+ */
+TEST_F(device, a_shortage_waits_for_no_poll)
+{
+	struct buddy_alloc a, b;
+	struct iovec io;
+	int pipes[2];
+	char *p;
+
+	expect(!pipe(pipes));
+	p = take_filled(fd, PAGE, &a);
+	io = (struct iovec){ p, PAGE };
+	expect_eq(vmsplice(pipes[1], &io, 1, 0), PAGE);
+	give_back(fd, p, &a);
+	for (int i = 0; i < 1000; i++)
+		expect_eq(alloc_block(fd, region, &b), -ENOMEM);
+	expect_eq(get_stats(fd).out_quarantined, PAGE);
+	close(pipes[0]);
+	close(pipes[1]);
+	expect_eq(alloc_block(fd, region, &b), 0);
+	expect_eq(free_block(fd, b.out_handle), 0);
 }
 
 static volatile bool churn_on;

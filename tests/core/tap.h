@@ -6,7 +6,7 @@
  * name" or "not ok N - name". In a case, expect() records a failure with its
  * place and goes on; skip() ends the report of the case as skipped.
  *
- * In the kernel (tests/kunit) the same cases are KUnit's: TAP_SUITE() makes a suite
+ * In the kernel (tests/kunit) the same cases are KUnit's: TAP_KUNIT() makes them
  * of such a table.
  */
 #ifndef TAP_H

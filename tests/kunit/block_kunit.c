@@ -226,15 +226,4 @@ static const struct tap_case block_cases[] = {
 	{ "finding a block by its pages", finding },
 };
 
-TAP_KUNIT(block_cases);
-
-static struct kunit_suite block_suite = {
-	.name = "buddy_kblock",
-	.suite_init = world_suite_init,
-	.suite_exit = world_suite_exit,
-	.init = world_init,
-	.exit = world_exit,
-	.test_cases = block_cases_kunit,
-};
-
-kunit_test_suite(block_suite);
+WORLD_SUITE(block);

@@ -197,15 +197,4 @@ static const struct tap_case door_cases[] = {
 	{ "address spaces of block fds", address_spaces },
 };
 
-TAP_KUNIT(door_cases);
-
-static struct kunit_suite door_suite = {
-	.name = "buddy_door",
-	.suite_init = world_suite_init,
-	.suite_exit = world_suite_exit,
-	.init = world_init,
-	.exit = world_exit,
-	.test_cases = door_cases_kunit,
-};
-
-kunit_test_suite(door_suite);
+WORLD_SUITE(door);

@@ -214,15 +214,4 @@ static const struct tap_case handle_cases[] = {
 	{ "many at a time, and the memory that they take", many_at_a_time },
 };
 
-TAP_KUNIT(handle_cases);
-
-static struct kunit_suite handle_suite = {
-	.name = "buddy_handle",
-	.suite_init = world_suite_init,
-	.suite_exit = world_suite_exit,
-	.init = world_init,
-	.exit = world_exit,
-	.test_cases = handle_cases_kunit,
-};
-
-kunit_test_suite(handle_suite);
+WORLD_SUITE(handle);

@@ -337,15 +337,4 @@ static const struct tap_case reclaim_cases[] = {
 	{ "unload while pages are pinned", unload_while_pinned },
 };
 
-TAP_KUNIT(reclaim_cases);
-
-static struct kunit_suite reclaim_suite = {
-	.name = "buddy_reclaim",
-	.suite_init = world_suite_init,
-	.suite_exit = world_suite_exit,
-	.init = world_init,
-	.exit = world_exit,
-	.test_cases = reclaim_cases_kunit,
-};
-
-kunit_test_suite(reclaim_suite);
+WORLD_SUITE(reclaim);

@@ -228,15 +228,4 @@ static const struct tap_case region_cases[] = {
 	{ "each allocation fails once", each_allocation_fails },
 };
 
-TAP_KUNIT(region_cases);
-
-static struct kunit_suite region_suite = {
-	.name = "buddy_region",
-	.suite_init = world_suite_init,
-	.suite_exit = world_suite_exit,
-	.init = world_init,
-	.exit = world_exit,
-	.test_cases = region_cases_kunit,
-};
-
-kunit_test_suite(region_suite);
+WORLD_SUITE(region);

@@ -22,6 +22,19 @@ void world_suite_exit(struct kunit_suite *suite);
 int world_init(struct kunit *test);
 void world_exit(struct kunit *test);
 
+/* The suite buddy_NAME of the table NAME_cases; each case has a new region. */
+#define WORLD_SUITE(_name)						\
+	TAP_KUNIT(_name##_cases);					\
+	static struct kunit_suite _name##_suite = {			\
+		.name = "buddy_" #_name,				\
+		.suite_init = world_suite_init,				\
+		.suite_exit = world_suite_exit,				\
+		.init = world_init,					\
+		.exit = world_exit,					\
+		.test_cases = _name##_cases_kunit,			\
+	};								\
+	kunit_test_suite(_name##_suite)
+
 /* A sentence that names a broken invariant, or NULL. */
 const char *world_fault(u32 used);
 

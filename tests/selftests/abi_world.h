@@ -142,7 +142,7 @@ static void undo(unsigned long command, const union argument *arg)
 /* The call gives @error, and nothing has happened. */
 static void refused(int file, unsigned long command, void *arg, int error)
 {
-	struct buddy_stats before = settled_stats(fd), after;
+	struct buddy_stats before = settled_stats(fd, 0), after;
 	int lowest = dup(fd), now_lowest;
 
 	close(lowest);

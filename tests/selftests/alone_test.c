@@ -19,7 +19,7 @@ static uint64_t whole(uint64_t length)
 
 static void expect_used(uint64_t used, uint64_t private)
 {
-	struct buddy_stats s = settled_stats(fd);
+	struct buddy_stats s = settled_stats(fd, 0);
 
 	expect_eq(s.out_used, used);
 	expect_eq(s.out_private, private);
@@ -320,7 +320,7 @@ TEST_F(device, outlives_its_file)
 	block = share_fd(&a);
 	fd = keep;
 	close(own);
-	expect_eq(settled_stats(fd).out_used, UNIT);
+	expect_eq(settled_stats(fd, 0).out_used, UNIT);
 	p = mmap(NULL, 5 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, block, 0);
 	close(block);
 	mark_pages(p, 5 * PAGE, 3);

@@ -280,9 +280,7 @@ TEST_F(device, any_page_holds)
 			expect(!pipe(pipes));
 			expect_eq(vmsplice(pipes[1], &io, 1, 0), PAGE);
 			give_back(fd, p, &a);
-			for (int tries = 0; get_stats(fd).out_returning && tries < 500; tries++)
-				usleep(10000);
-			expect_eq(get_stats(fd).out_quarantined, held);
+			settled_stats(fd, held);
 			expect_eq(quarantined_extents(held), 1);
 			/* ENOMEM says so */
 			expect_eq(alloc_block(fd, region, &a), -ENOMEM);
@@ -312,10 +310,7 @@ TEST_F(device, neighbour_of_shared)
 	q = take_filled(fd, 5 * PAGE, &b);
 	expect_eq(a.out_offset / (2 * MIB), b.out_offset / (2 * MIB));
 	give_back(fd, q, &b);
-	for (int tries = 0; get_stats(fd).out_private < 2 * MIB - 3 * PAGE && tries < 300;
-	     tries++)
-		usleep(10000);
-	expect_eq(get_stats(fd).out_private, 2 * MIB - 3 * PAGE);
+	expect_eq(settled_stats(fd, 0).out_private, 2 * MIB - 3 * PAGE);
 	expect(intact(p, 3 * PAGE));
 	munmap(p, 3 * PAGE);
 	close(shared);

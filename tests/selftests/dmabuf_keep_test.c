@@ -250,7 +250,7 @@ TEST_F(device, neighbours_in_the_unit)
 		words_fill(q, 200 * PAGE, W2);
 		munmap(q, 200 * PAGE);
 		expect_eq(free_block(own, b.out_handle), 0);
-		expect(wait_quarantined(fd, 0, SOON));
+		settled_stats(fd, 0);
 	}
 	expect_eq(get_stats(fd).out_used, 3 * PAGE);
 	expect_eq(get_stats(fd).out_private, 2 * MIB - 3 * PAGE);

@@ -223,18 +223,6 @@ static inline struct buddy_stats get_stats(int fd)
 	return s;
 }
 
-/* When nothing is being reclaimed any more: what was freed before may be, for a moment. */
-static inline struct buddy_stats settled_stats(int fd)
-{
-	struct buddy_stats s = get_stats(fd);
-
-	for (int tries = 0; s.out_returning && tries < 2000; tries++) {
-		usleep(5000);
-		s = get_stats(fd);
-	}
-	return s;
-}
-
 /* The first @count extents of the region. Return: how many there are of these. */
 static inline uint32_t read_extents(int fd, struct buddy_extent_entry *entries,
 				    uint32_t count)
@@ -329,6 +317,24 @@ static inline double now(void)
 
 	clock_gettime(CLOCK_MONOTONIC, &t);
 	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+/*
+ * STATS, when all that was released is free, but for @quarantined bytes that are pinned.
+ * Waits for that: a poll is at most 1 s away, the rest is for a slow machine.
+ */
+static inline struct buddy_stats settled_stats(int fd, uint64_t quarantined)
+{
+	struct buddy_stats s = get_stats(fd);
+	double end = now() + 20;
+
+	while ((s.out_returning || s.out_quarantined != quarantined) && now() < end) {
+		usleep(2000);
+		s = get_stats(fd);
+	}
+	expect_eq(s.out_returning, 0);
+	expect_eq(s.out_quarantined, quarantined);
+	return s;
 }
 
 /* Waits until the region has @bytes free, at most @seconds. */

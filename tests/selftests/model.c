@@ -413,21 +413,6 @@ static void try_close(void)
 			forsake(&blocks[i], CLOSE);
 }
 
-/* Nobody holds a page of what was freed: it is soon free. */
-static struct buddy_stats settled(void)
-{
-	struct buddy_stats s = get_stats(files[0]);
-	double end = now() + 20;
-
-	while ((s.out_returning || s.out_quarantined) && now() < end) {
-		usleep(2000);
-		s = get_stats(files[0]);
-	}
-	expect_eq(s.out_returning, 0);
-	expect_eq(s.out_quarantined, 0);
-	return s;
-}
-
 /* Blocks that lie alone, in one range: it is an extent of just the units that they take. */
 static void check_alone(const struct buddy_extent_entry *e, uint32_t entries)
 {
@@ -449,7 +434,7 @@ static void check_accounts(void)
 	uint64_t entries = region / PAGE, at = 0, used = 0;
 	struct buddy_extent_entry *e = calloc(entries, sizeof(*e));
 	uint64_t sums[BUDDY_EXTENT_PRIVATE + 1] = { 0 };
-	struct buddy_stats s = settled();
+	struct buddy_stats s = settled_stats(files[0], 0);
 	struct buddy_extents x = {
 		.size = sizeof(x),
 		.entries = (uintptr_t)e,

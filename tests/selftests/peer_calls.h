@@ -86,22 +86,6 @@ static inline void words_fill(void *p, uint64_t length, uint64_t word)
 		words[i] = word;
 }
 
-/* Waits until @bytes are in quarantine and nothing is on its way any more. */
-static inline bool wait_quarantined(int node, uint64_t bytes, double seconds)
-{
-	double end = now() + seconds;
-
-	for (;;) {
-		struct buddy_stats s = get_stats(node);
-
-		if (s.out_quarantined == bytes && !s.out_returning)
-			return true;
-		if (now() > end)
-			return false;
-		usleep(10000);
-	}
-}
-
 /* The last poll is at most 1 s away; the rest is for a slow machine. */
 #define SOON	3
 

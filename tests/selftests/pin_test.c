@@ -31,7 +31,7 @@ static void *map_prot(int file, const struct buddy_alloc *a, int prot)
  */
 static void expect_held(int peer, const struct buddy_alloc *a, uint64_t word)
 {
-	expect(wait_quarantined(fd, a->out_length, SOON));
+	settled_stats(fd, a->out_length);
 	expect_eq(get_stats(fd).out_used, 0);
 	take_the_rest(fd, region, a, W3);
 	expect_eq(get_stats(fd).out_quarantined, a->out_length);
@@ -128,7 +128,7 @@ TEST_F(device, one_page_in_the_middle)
 	expect_eq(peer_pin(peer, p + 3 * MIB, PAGE, PEER_LONGTERM | PEER_WRITE), 0);
 	munmap(p, a.out_length);
 	expect_eq(free_block(fd, a.out_handle), 0);
-	expect(wait_quarantined(fd, 2 * MIB, SOON));
+	settled_stats(fd, 2 * MIB);
 	expect_eq(get_stats(fd).out_private, 0);
 	expect_eq(get_stats(fd).out_free, region - 2 * MIB);
 	expect_eq(peer_fill(peer, PIN, 0, PAGE, W2), 0);
@@ -158,7 +158,7 @@ TEST_F(device, two_blocks_in_one_pin)
 	munmap(p, 4 * MIB);
 	expect_eq(free_block(fd, a.out_handle), 0);
 	expect_eq(free_block(fd, b.out_handle), 0);
-	expect(wait_quarantined(fd, 2 * MIB + 3 * PAGE, SOON));
+	settled_stats(fd, 2 * MIB + 3 * PAGE);
 	expect_eq(peer_check(peer, PIN, 0, 2 * MIB + 3 * PAGE, W1), 0);
 	close(peer);
 	expect_back_soon(fd, region, &a);
@@ -290,13 +290,13 @@ static void trimmed_to(uint64_t length)
 	munmap(p, before);
 	expect_eq(resize(fd, BUDDY_IOC_TRIM, a.out_handle, length), 0);
 	expect_eq(peer_fill(peer, PIN, 0, before, W2), 0);
-	expect(wait_quarantined(fd, before - length, SOON));
+	settled_stats(fd, before - length);
 	expect_eq(get_stats(fd).out_used, length);
 	take_the_rest(fd, region, &a, W3);
 	expect_eq(peer_check(peer, PIN, 0, before, W2), 0);
 	expect_eq(resize(fd, BUDDY_IOC_GROW, a.out_handle, before), -ENOMEM);
 	expect_eq(peer_unpin(peer), 0);
-	expect(wait_quarantined(fd, 0, SOON));
+	settled_stats(fd, 0);
 	expect_eq(resize(fd, BUDDY_IOC_GROW, a.out_handle, before), 0);
 	p = map_prot(fd, &a, PROT_READ | PROT_WRITE);
 	expect_eq(words_check(p, length, W2), 0);
@@ -332,7 +332,7 @@ TEST_F(device, alone_a_pin_delays_no_other_block)
 	expect(wait_free(fd, region - 2 * MIB, SOON));
 	expect_eq(free_block(fd, a.out_handle), 0);
 	/* its unit, of which the block had three pages */
-	expect(wait_quarantined(fd, 2 * MIB, SOON));
+	expect(settled_stats(fd, 2 * MIB));
 	expect_eq(get_stats(fd).out_free, region - 2 * MIB);
 	expect_eq(peer_check(peer, PIN, 0, a.out_length, W1), 0);
 	expect_eq(peer_unpin(peer), 0);
@@ -356,13 +356,13 @@ TEST_F(device, alone_trimmed_while_pinned)
 	munmap(p, 3 * MIB);
 	expect_eq(resize(fd, BUDDY_IOC_TRIM, a.out_handle, PAGE), 0);
 	expect_eq(peer_fill(peer, PIN, 0, 3 * MIB, W2), 0);
-	expect(wait_quarantined(fd, 2 * MIB, SOON));
+	expect(settled_stats(fd, 2 * MIB));
 	expect_eq(get_stats(fd).out_used, 2 * MIB);
 	/* none of it is anybody's, neither the rest of the first unit */
 	take_the_rest(fd, region, &a, W3);
 	expect_eq(peer_check(peer, PIN, 0, 3 * MIB, W2), 0);
 	expect_eq(free_block(fd, a.out_handle), 0);
-	expect(wait_quarantined(fd, 4 * MIB, SOON));
+	expect(settled_stats(fd, 4 * MIB));
 	expect_eq(peer_unpin(peer), 0);
 	expect(wait_free(fd, region, SOON));
 	expect_all_zero(region);
@@ -396,7 +396,7 @@ TEST_F(device, a_scattered_block_one_page_pinned)
 	expect_eq(peer_pin(peer, p + 3 * MIB, PAGE, PEER_LONGTERM | PEER_WRITE), 0);
 	munmap(p, 6 * MIB);
 	expect_eq(free_block(fd, a.out_handle), 0);
-	expect(wait_quarantined(fd, 2 * MIB, SOON));
+	settled_stats(fd, 2 * MIB);
 	expect_eq(peer_fill(peer, PIN, 0, PAGE, W2), 0);
 	fence_down(fd, fence, count);
 	expect(wait_free(fd, region - 2 * MIB, 5));

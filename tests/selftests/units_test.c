@@ -87,9 +87,7 @@ TEST_F(device, a_pin_delays_neighbours_and_harms_none)
 	close(pipes[0]);
 	close(pipes[1]);
 	expect(wait_free(fd, region - 2 * MIB, 5));
-	for (int tries = 0; get_stats(fd).out_quarantined && tries < 300; tries++)
-		usleep(10000);
-	expect_eq(get_stats(fd).out_quarantined, 0);
+	settled_stats(fd, 0);
 	expect_eq(p[3][7], 9);
 	munmap(p[3], 32 * PAGE);
 	expect_eq(free_block(fd, a[3].out_handle), 0);
@@ -289,9 +287,7 @@ TEST_F(device, very_many_mappings_of_a_unit)
 	expect_eq(get_stats(fd).out_quarantined,
 		  info.out_features & BUDDY_FEATURE_HUGE ? b.out_length : 0);
 	munmap(room, 2 * MANY * PAGE / 4);
-	for (int i = 0; i < 300 && get_stats(fd).out_quarantined; i++)
-		usleep(10000);
-	expect_eq(get_stats(fd).out_quarantined, 0);
+	settled_stats(fd, 0);
 	munmap(room, 2 * MANY * PAGE);
 	expect_eq(free_block(fd, a.out_handle), 0);
 	expect(wait_free(fd, region, 5));

@@ -24,7 +24,7 @@ int pin_longterm(const struct buffer *b)
 	MUST(!peer_check(peer, PIN, 0, b->length, 0x5678));
 	MUST(!munmap(b->p, b->length));
 	MUST(b->plain || !free_block(b->fd, b->handle));
-	MUST(wait_quarantined(b->fd, b->length, 20));
+	MUST(settled_stats(b->fd, b->length).out_quarantined == b->length);
 	MUST(!peer_check(peer, PIN, 0, b->length, 0x5678));
 	MUST(!peer_unpin(peer));
 	return 0;

@@ -174,6 +174,6 @@ int socket_xdp(const struct buffer *b)
 	TRY(setsockopt(xdp, SOL_XDP, XDP_UMEM_REG, &umem, sizeof(umem)));
 	MUST(!munmap(b->p, b->length));
 	MUST(b->plain || !free_block(b->fd, b->handle));
-	MUST(wait_quarantined(b->fd, b->length, 20));
+	MUST(settled_stats(b->fd, b->length).out_quarantined == b->length);
 	return 0;
 }

@@ -28,6 +28,7 @@ help:
 	@echo 'make bench-core  instructions per operation of the tree, with ceilings'
 	@echo 'make bench-device  instructions of ALLOC and FREE, by length, in a VM'
 	@echo 'make bench-capacity  how much of a region is used when blocks come and go, in a VM'
+	@echo 'make bench-day  the same in the library, for a day in which lengths drift'
 	@echo 'make bench-map  the life of a buffer of 256 MiB beside hugetlb, THP, memfd'
 	@echo 'make bench-load  from a cold file to ready weights, by five ways'
 	@echo 'make bench-pool  the pool beside glibc, jemalloc and mimalloc'

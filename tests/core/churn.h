@@ -32,6 +32,7 @@
 #define CHURN_OWNERS	8
 #define CHURN_NOWHERE	UINT32_MAX
 #define CHURN_PAGE	4096u
+#define CHURN_HUGE_EVERY 4	/* of so many blocks, one is asked how it is mapped */
 
 struct churn_block {
 	uint64_t handle;	/* the backend's; 0: refused */
@@ -52,6 +53,8 @@ struct churn_backend {
 	uint64_t (*reclaiming)(void);
 	/* out_largest of the last refusal, in pages. */
 	uint32_t (*largest)(void);
+	/* If it has units: those that are free, and the pages that are in split ones; or NULL. */
+	uint32_t (*free_units)(uint32_t *private_pages);
 	/* Does the backend list the same pages as used? Of contiguous blocks; or NULL. */
 	bool (*agrees)(const struct room *room);
 	/* Does a block grow by @more pages? It is trimmed again. Of contiguous blocks; or NULL. */
@@ -74,6 +77,7 @@ struct churn_result {
 	long avoidable;		/* of the refused: a place was free to the owner */
 	long reclaiming;	/* of the refused: memory was being reclaimed */
 	long largest;		/* of the refused, without flags: out_largest was right */
+	long split;		/* small blocks for which a unit was split without need */
 	long misplaced;		/* blocks that no promise allows where they are */
 	bool differs;		/* the backend lists other pages as used than it replied */
 	uint64_t units, huge;	/* whole units asked for; of these, mapped huge */
@@ -98,6 +102,7 @@ struct churn_run {
 	bool filled;
 	double sum;		/* of the used share, at each operation */
 	long operations;
+	uint64_t long_ones;	/* requests of at least a unit, since it was filled */
 };
 
 /* The length of a request: see above. */
@@ -118,15 +123,19 @@ static inline double churn_share(const struct churn_run *run)
 	return (double)run->live / run->backend->pages;
 }
 
+static inline uint32_t churn_align(const struct churn_run *run, uint32_t pages)
+{
+	bool pow2 = run->flags & BUDDY_ALLOC_POW2;
+
+	return (uint32_t)(placement_align((uint64_t)pages * CHURN_PAGE, 0, pow2) / CHURN_PAGE);
+}
+
 /* Had the block a place? Of scattered blocks there is one owner, so all is its own. */
 static inline bool churn_fits(const struct churn_run *run, int owner, uint32_t pages)
 {
-	bool pow2 = run->flags & BUDDY_ALLOC_POW2;
-	uint64_t align = placement_align((uint64_t)pages * CHURN_PAGE, 0, pow2) / CHURN_PAGE;
-
 	if (run->flags & BUDDY_ALLOC_SCATTER)
 		return run->backend->pages - run->live >= pages;
-	return room_fits(&run->room, (uint8_t)owner, pages, (uint32_t)align);
+	return room_fits(&run->room, (uint8_t)owner, pages, churn_align(run, pages));
 }
 
 static inline void churn_refused(struct churn_run *run, int owner, uint32_t pages)
@@ -140,6 +149,27 @@ static inline void churn_refused(struct churn_run *run, int owner, uint32_t page
 		r->largest += run->backend->largest() == room_longest(&run->room, (uint8_t)owner);
 	if (!r->first)
 		r->first = churn_share(run);
+}
+
+/*
+ * Was a unit split for a small block without need? For a contiguous one, if a split unit
+ * of its owner had a place; for a scattered one, if these had as many free pages.
+ */
+static inline bool churn_split_early(const struct churn_run *run, int owner,
+				     const struct churn_block *block, uint32_t free_before,
+				     uint32_t private_before)
+{
+	uint32_t now, unused;
+
+	if (!run->backend->free_units || block->pages >= ROOM_UNIT)
+		return false;
+	now = run->backend->free_units(&unused);
+	if (now >= free_before)
+		return false;
+	if (run->flags & BUDDY_ALLOC_SCATTER)
+		return private_before >= block->pages;
+	return room_fits_split(&run->room, (uint8_t)owner, block->pages,
+			       churn_align(run, block->pages));
 }
 
 static inline void churn_placed(struct churn_run *run, int owner, const struct churn_block *block)
@@ -158,11 +188,27 @@ static inline void churn_placed(struct churn_run *run, int owner, const struct c
 static inline void churn_count_huge(struct churn_run *run, int owner,
 				    const struct churn_block *block)
 {
-	if (!run->filled || !run->backend->huge_units || block->pages < ROOM_UNIT)
+	if (!run->filled || !run->backend->huge_units || block->pages < ROOM_UNIT ||
+	    run->long_ones++ % CHURN_HUGE_EVERY)
 		return;
 	run->result->units += block->pages / ROOM_UNIT;
 	if (block->handle)
 		run->result->huge += run->backend->huge_units(owner, block);
+}
+
+static inline void churn_serve(struct churn_run *run, int owner, struct churn_block *block)
+{
+	const struct churn_backend *b = run->backend;
+	uint32_t private_before = 0, free_before;
+
+	free_before = b->free_units && block->pages < ROOM_UNIT ? b->free_units(&private_before) : 0;
+	if (b->alloc(owner, block, run->flags)) {
+		block->handle = 0;
+		churn_refused(run, owner, block->pages);
+		return;
+	}
+	run->result->split += churn_split_early(run, owner, block, free_before, private_before);
+	churn_placed(run, owner, block);
 }
 
 /* Return: false if there is no memory for the books of the stream. */
@@ -182,12 +228,7 @@ static inline bool churn_ask(struct churn_run *run, int owner)
 	*block = (struct churn_block){ .pages = churn_pages(run), .first = CHURN_NOWHERE };
 	o->asked += block->pages;
 	run->result->requests++;
-	if (run->backend->alloc(owner, block, run->flags)) {
-		block->handle = 0;
-		churn_refused(run, owner, block->pages);
-	} else {
-		churn_placed(run, owner, block);
-	}
+	churn_serve(run, owner, block);
 	churn_count_huge(run, owner, block);
 	return true;
 }

@@ -28,6 +28,12 @@
  */
 #define CHURN_LEAST_LARGEST	0.0
 
+/*
+ * Of all requests of a stream, in percent: small blocks for which a unit was split
+ * although the split units of the owner had a place. 100: any. To become 0.05, too.
+ */
+#define CHURN_MOST_SPLIT	100.0
+
 /* What a stream is held to; in percent of the region, huge of the whole units. */
 struct churn_floor {
 	double average, first;
@@ -92,8 +98,9 @@ static inline double churn_percent(double part, double whole)
 
 static inline void churn_print_head(void)
 {
-	printf("%-34s %5s %8s %7s %9s %8s %6s %10s %6s %6s %8s\n", "lengths, owners", "load",
-	       "average", "first", "requests", "refused", "%", "avoidable", "huge", "grown", "largest");
+	printf("%-34s %5s %8s %7s %9s %8s %6s %10s %6s %6s %6s %8s\n", "lengths, owners",
+	       "load", "average", "first", "requests", "refused", "%", "avoidable", "split", "huge",
+	       "grown", "largest");
 }
 
 static inline void churn_print_line(const struct churn *s, const struct churn_result *r)
@@ -109,9 +116,10 @@ static inline void churn_print_line(const struct churn *s, const struct churn_re
 	if (r->refused && !s->flags)
 		snprintf(largest, sizeof(largest), "%.1f",
 			 churn_percent((double)r->largest, (double)r->refused));
-	printf("%-34s %5.0f %8.1f %7s %9ld %8ld %6.2f %10ld %6s %6s %8s\n", s->name, 100 * s->load,
+	printf("%-34s %5.0f %8.1f %7s %9ld %8ld %6.2f %10ld %6ld %6s %6s %8s\n", s->name, 100 * s->load,
 	       100 * r->average, first, r->requests, r->refused,
-	       churn_percent((double)r->refused, (double)r->requests), r->avoidable, huge, grown, largest);
+	       churn_percent((double)r->refused, (double)r->requests), r->avoidable, r->split, huge, grown,
+	       largest);
 	fflush(stdout);
 }
 
@@ -123,8 +131,8 @@ static inline void churn_print_json(const struct churn *s, const struct churn_re
 		printf("%.2f", 100 * r->first);
 	else
 		printf("null");
-	printf(", \"requests\": %ld, \"refused\": %ld, \"avoidable\": %ld, \"misplaced\": %ld, \"units\": %llu, \"huge\": %llu, \"behind\": %ld, \"grown\": %ld, \"largest\": %ld }",
-	       r->requests, r->refused, r->avoidable, r->misplaced,
+	printf(", \"requests\": %ld, \"refused\": %ld, \"avoidable\": %ld, \"split\": %ld, \"misplaced\": %ld, \"units\": %llu, \"huge\": %llu, \"behind\": %ld, \"grown\": %ld, \"largest\": %ld }",
+	       r->requests, r->refused, r->avoidable, r->split, r->misplaced,
 	       (unsigned long long)r->units, (unsigned long long)r->huge, r->behind, r->grown,
 	       r->largest);
 }
@@ -144,6 +152,7 @@ static inline bool churn_passes(const struct churn *s, const struct churn_floor 
 	double huge = churn_percent((double)r->huge, (double)r->units);
 	double largest = churn_percent((double)r->largest, (double)r->refused);
 	double grown = churn_percent((double)r->grown, (double)r->behind);
+	double split = churn_percent((double)r->split, (double)r->requests);
 	double avoidable = churn_percent((double)r->avoidable, (double)r->requests);
 	bool ok = churn_held(average >= floor->average, "average", average, floor->average);
 
@@ -153,6 +162,7 @@ static inline bool churn_passes(const struct churn *s, const struct churn_floor 
 	ok &= churn_held(floor->most_refused == CHURN_ANY || r->refused <= floor->most_refused,
 			 "refused", (double)r->refused, (double)floor->most_refused);
 	ok &= churn_held(avoidable <= CHURN_MOST_AVOIDABLE, "avoidable", avoidable, CHURN_MOST_AVOIDABLE);
+	ok &= churn_held(split <= CHURN_MOST_SPLIT, "split without need", split, CHURN_MOST_SPLIT);
 	ok &= churn_held(s->flags || !r->refused || largest >= CHURN_LEAST_LARGEST, "out_largest right",
 			 largest, CHURN_LEAST_LARGEST);
 	ok &= churn_held(!r->reclaiming, "refused while memory was reclaimed", (double)r->reclaiming, 0);

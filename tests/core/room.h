@@ -178,6 +178,27 @@ static inline bool room_fits(const struct room *room, uint8_t owner, uint32_t pa
 	return false;
 }
 
+/* Is such a range free within one of the split units of @owner? */
+static inline bool room_fits_split(const struct room *room, uint8_t owner, uint32_t pages,
+				   uint32_t align)
+{
+	struct room_range range = { 0 };
+
+	while (room_next(room, owner, &range)) {
+		uint32_t end = range.end;
+
+		for (; range.start < end; range.start = range.end) {
+			uint32_t u = range.start / ROOM_UNIT, border = (u + 1) * ROOM_UNIT;
+
+			range.end = end < border ? end : border;
+			if (room->parts[u] && room_holds(&range, pages, align))
+				return true;
+		}
+		range.end = end;
+	}
+	return false;
+}
+
 /*
  * The longest block that @owner could have, at a multiple of the largest power of two
  * that divides its length, up to a unit. In a range one of the two longest lengths fits:

@@ -65,6 +65,18 @@ static bool fits(uint32_t pages, uint32_t align)
 	return false;
 }
 
+/* As fits(), of a range in one unit of which some pages are in blocks. */
+static bool fits_split(uint32_t pages, uint32_t align)
+{
+	for (uint32_t at = 0; at < PAGES; at += align) {
+		uint32_t unit = at / ROOM_UNIT * ROOM_UNIT;
+
+		if (run[unit] < ROOM_UNIT && run[at] >= pages && at + pages <= unit + ROOM_UNIT)
+			return true;
+	}
+	return false;
+}
+
 static uint32_t longest(void)
 {
 	uint32_t most = 0;
@@ -83,6 +95,7 @@ static void compare(int owner)
 
 	look(owner);
 	expect_eq(room_fits(&room, (uint8_t)owner, pages, align), fits(pages, align));
+	expect_eq(room_fits_split(&room, (uint8_t)owner, pages, align), fits_split(pages, align));
 	expect_eq(room_longest(&room, (uint8_t)owner), longest());
 	expect_eq(room_behind(&room, (uint8_t)owner, at, most), run[at] < most ? run[at] : most);
 }

@@ -14,6 +14,8 @@
 #define ANY		CHURN_ANY
 #define POW2		BUDDY_ALLOC_POW2
 #define SCATTER		BUDDY_ALLOC_SCATTER
+/* Objects of a pool with the whole region; no promise says that they are contiguous. */
+#define POOL		(BUDDY_ALLOC_SCATTER | 1u << 31)
 
 /* As on the device; the floors are one point below what the library does. */
 static const struct churn_row rows[] = {
@@ -33,12 +35,44 @@ static const struct churn_row rows[] = {
 	  { 71, 88, ANY, 0, 0 } },		/* 89.9, -, 0, 0, 0 */
 	{ { "scattered, 4 KiB-4 MiB", 0.95, 1, SCATTER, 1, false },
 	  { 71, 92, ANY, 0, 0 } },		/* 94.9, -, 0, 0, 0 */
+	{ { "pool, 64 KiB-64 MiB, 16 GiB", 0.95, 16, POOL, 1, false },
+	  { 64, 91, ANY, 0, 0 } },		/* 88, 94, any, 0, 0 */
 };
+
+static struct buddy_pool *pool;
+
+static int pool_alloc(int owner, struct churn_block *block, uint32_t flags)
+{
+	(void)owner;
+	(void)flags;
+	block->handle = (uintptr_t)buddy_pool_alloc(pool, (size_t)block->pages * CHURN_PAGE);
+	return block->handle ? 0 : -ENOMEM;
+}
+
+static void pool_free(int owner, struct churn_block *block)
+{
+	(void)owner;
+	if (buddy_pool_free(pool, (void *)(uintptr_t)block->handle))
+		abort();
+}
+
+static const struct churn_backend *open_pool(const struct churn_backend *region)
+{
+	static struct churn_backend backend = { .alloc = pool_alloc, .free = pool_free };
+
+	backend.pages = region->pages;
+	return buddy_pool_create(lib_dev, NULL, &pool) ? NULL : &backend;
+}
 
 /* An empty region for each stream. */
 static const struct churn_backend *open_region(const struct churn *stream)
 {
-	return lib_open(stream->shortest > 1 ? 16 * GIB : GIB);
+	const struct churn_backend *region;
+
+	buddy_pool_destroy(pool);
+	pool = NULL;
+	region = lib_open(stream->shortest > 1 ? 16 * GIB : GIB);
+	return region && stream->flags == POOL ? open_pool(region) : region;
 }
 
 int main(int argc, char **argv)

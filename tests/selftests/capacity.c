@@ -79,6 +79,14 @@ static uint32_t largest_pages(void)
 	return (uint32_t)(largest / PAGE);
 }
 
+static uint32_t free_units(uint32_t *private_pages)
+{
+	struct buddy_stats s = get_stats(fds[0]);
+
+	*private_pages = (uint32_t)(s.out_private / PAGE);
+	return (uint32_t)(s.out_free / UNIT);
+}
+
 static uint64_t reclaiming(void)
 {
 	struct buddy_stats s = get_stats(fds[0]);
@@ -182,6 +190,7 @@ static struct churn_backend device = {
 	.free = device_free,
 	.reclaiming = reclaiming,
 	.largest = largest_pages,
+	.free_units = free_units,
 	.agrees = agrees,
 	.grows = grows,
 };

@@ -182,7 +182,7 @@ static bool find_base(uint64_t region)
 	if (alloc_block(fds[0], region, &a))
 		return false;
 	base = a.out_offset;
-	return !free_block(fds[0], a.out_handle) && settled_stats(fds[0]).out_free == region;
+	return !free_block(fds[0], a.out_handle) && settled_stats(fds[0], 0).out_free == region;
 }
 
 static struct churn_backend device = {
@@ -201,7 +201,7 @@ static const struct churn_backend *device_backend(const struct churn *stream)
 
 	dirty = false;
 	device.huge_units = huge ? huge_units : NULL;
-	return settled_stats(fds[0]).out_used ? NULL : &device;
+	return settled_stats(fds[0], 0).out_used ? NULL : &device;
 }
 
 int main(int argc, char **argv)

@@ -343,4 +343,20 @@ TEST_F(device, threads_that_contest_a_block)
 	expect(wait_free(fd, region, 20));
 }
 
+/* A tail that was written is part of a whole unit then, and is zeroed when that is freed. */
+TEST_F(device, a_written_tail_that_becomes_whole)
+{
+	struct buddy_alloc a;
+	char *p = take_filled(fd, 2 * MIB + 3 * PAGE, &a);
+
+	munmap(p, a.out_length);
+	expect_eq(resize(fd, BUDDY_IOC_GROW, a.out_handle, 4 * MIB), 0);
+	/* not mapped again */
+	expect_eq(free_block(fd, a.out_handle), 0);
+	expect_eq(alloc_block(fd, region, &a), 0);
+	p = map_block(fd, &a);
+	expect(p != MAP_FAILED && is_zero(p, region));
+	give_back(fd, p, &a);
+}
+
 TEST_HARNESS_MAIN

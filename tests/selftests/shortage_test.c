@@ -100,6 +100,40 @@ TEST_F(device, a_shortage_waits_for_no_poll)
 	expect_eq(free_block(fd, b.out_handle), 0);
 }
 
+/*
+ * All that was released is checked before it gives up, also when what is checked first
+ * is pinned.
+ */
+TEST_F(device, a_shortage_waits_for_all_that_was_released)
+{
+	const uint64_t most = region - 2 * MIB;
+	int other = device_open(), pipes[2];
+	struct buddy_alloc small, a;
+	struct iovec io;
+	char *p;
+
+	expect(!pipe(pipes));
+	p = take_filled(other, PAGE, &small);
+	io = (struct iovec){ p, PAGE };
+	expect_eq(vmsplice(pipes[1], &io, 1, 0), PAGE);
+	give_back(other, p, &small);
+	for (int i = 0; i < 20; i++) {
+		int err = scatter_block(fd, most, &a);
+
+		expect_eq(err, 0);
+		if (err)
+			break;
+		p = map_block(fd, &a);
+		for (uint64_t at = 0; at < most; at += 2 * MIB)
+			p[at] = 1;
+		give_back(fd, p, &a);
+	}
+	close(pipes[0]);
+	close(pipes[1]);
+	close(other);
+	expect(wait_free(fd, region, 20));
+}
+
 static volatile bool churn_on;
 static uint64_t churn_failures;
 

@@ -75,19 +75,17 @@ static void block_destroy(struct buddy_kblock *block)
 }
 
 /**
- * struct buddy_want - a block that is to be had, or to be longer
- * @block: the block, new or to grow
- * @handle: of the block that is to grow
- * @pages: the length that it is to have
- * @align: of a new one: 0 or a power of two, in pages
- * @scatter: of a new one: it need not be contiguous
+ * struct buddy_try - a block that is to be had, or to be longer
+ * @block: of ALLOC: the new block
+ * @want: of ALLOC: what is asked for
+ * @handle: of GROW: the block
+ * @pages: of GROW: the length that it is to have
  */
-struct buddy_want {
+struct buddy_try {
 	struct buddy_kblock *block;
+	const struct buddy_want *want;
 	u64 handle;
 	u32 pages;
-	u32 align;
-	bool scatter;
 };
 
 /*
@@ -96,15 +94,15 @@ struct buddy_want {
  * Return: what @step returns, but -ENOMEM for -ENOSPC; -EINTR when killed.
  */
 static int retry(struct buddy_file *file,
-		 int (*step)(struct buddy_file *file, const struct buddy_want *want,
+		 int (*step)(struct buddy_file *file, const struct buddy_try *try,
 			     u64 *progress),
-		 const struct buddy_want *want)
+		 const struct buddy_try *try)
 {
 	struct buddy_help help = { 0 };
 	int helped = 1, err = -ENOSPC;
 
 	while (err == -ENOSPC && helped > 0) {
-		err = step(file, want, &help.progress);
+		err = step(file, try, &help.progress);
 		if (err == -ENOSPC)
 			helped = buddy_reclaim_help(file->region, &help);
 	}
@@ -113,48 +111,68 @@ static int retry(struct buddy_file *file,
 	return err == -ENOSPC ? -ENOMEM : err;
 }
 
-static int take(struct buddy_file *file, const struct buddy_want *want, u64 *progress)
+static int take_range(struct buddy_kblock *block, const struct buddy_want *want)
+{
+	struct buddy_place_want place = {
+		.pages = buddy_kblock_taken(block, block->pages),
+		.align = want->align,
+		.pow2 = want->flags & BUDDY_ALLOC_POW2,
+		.scatter = want->flags & BUDDY_ALLOC_SCATTER,
+	};
+	int err;
+
+	if (want->huge && block->pages >= BUDDY_UNIT_PAGES &&
+	    place.align < BUDDY_UNIT_PAGES) {
+		place.align = BUDDY_UNIT_PAGES;
+		err = buddy_space_take(block, &place);
+		if (err != -ENOSPC)
+			return err;
+		place.align = want->align;
+	}
+	return buddy_space_take(block, &place);
+}
+
+static int take(struct buddy_file *file, const struct buddy_try *try, u64 *progress)
 {
 	int err;
 
-	spin_lock(&file->region->lock);
-	*progress = file->region->progress;
-	err = buddy_space_take(want->block, want->align);
-	spin_unlock(&file->region->lock);
-	if (err == -ENOSPC && want->scatter)
-		err = buddy_scatter_gather(want->block);
+	do {
+		spin_lock(&file->region->lock);
+		*progress = file->region->progress;
+		err = take_range(try->block, try->want);
+		spin_unlock(&file->region->lock);
+		cond_resched();
+	} while (err == -EAGAIN);
+	if (err == -ENOSPC && try->want->flags & BUDDY_ALLOC_SCATTER)
+		err = buddy_scatter_gather(try->block);
 	return err;
 }
 
 /**
  * buddy_kblock_alloc() - allocate a block, with one reference, not named
  * @file: its owner
- * @pages: exact length, 1 .. region->pages
- * @align: 0 or a power of two, in pages
- * @flags: BUDDY_ALLOC_SCATTER: if there is no one range, the block is made of several;
- *         BUDDY_ALLOC_ALONE: no other block lies in its units; others are ignored
+ * @want: what is asked for
  *
  * If there is no room, reclaims what was released before it gives up.
  *
  * Return: the block; -ENOMEM (if it may be scattered: all that can be free to the file is
  * not enough); -EINTR when killed.
  */
-struct buddy_kblock *buddy_kblock_alloc(struct buddy_file *file, u32 pages, u32 align,
-					u32 flags)
+struct buddy_kblock *buddy_kblock_alloc(struct buddy_file *file,
+					const struct buddy_want *want)
 {
-	struct buddy_want want = {
-		.block = block_create(file, pages, flags & BUDDY_ALLOC_ALONE),
-		.align = align,
-		.scatter = flags & BUDDY_ALLOC_SCATTER,
+	struct buddy_try try = {
+		.block = block_create(file, want->pages, want->flags & BUDDY_ALLOC_ALONE),
+		.want = want,
 	};
 	int err;
 
-	if (!want.block)
+	if (!try.block)
 		return ERR_PTR(-ENOMEM);
-	err = retry(file, take, &want);
+	err = retry(file, take, &try);
 	if (!err)
-		return want.block;
-	block_destroy(want.block);
+		return try.block;
+	block_destroy(try.block);
 	if (err == -ENOMEM) {
 		spin_lock(&file->region->lock);
 		file->region->fails++;
@@ -313,7 +331,7 @@ int buddy_kblock_trim(struct buddy_file *file, u64 handle, u32 pages)
 	return 0;
 }
 
-static int grow(struct buddy_file *file, const struct buddy_want *want, u64 *progress)
+static int grow(struct buddy_file *file, const struct buddy_try *try, u64 *progress)
 {
 	struct buddy_kblock *block;
 	int err = 0;
@@ -321,15 +339,15 @@ static int grow(struct buddy_file *file, const struct buddy_want *want, u64 *pro
 	spin_lock(&file->handles.lock);
 	spin_lock(&file->region->lock);
 	*progress = file->region->progress;
-	block = only_named(file, want->handle);
+	block = only_named(file, try->handle);
 	if (IS_ERR(block))
 		err = PTR_ERR(block);
 	else if (block->scattered || block->alone)
 		err = -EOPNOTSUPP;
-	else if (want->pages < block->pages)
+	else if (try->pages < block->pages)
 		err = -EINVAL;
-	else if (want->pages > block->pages)
-		err = buddy_space_extend(block, want->pages);
+	else if (try->pages > block->pages)
+		err = buddy_space_extend(block, try->pages);
 	spin_unlock(&file->region->lock);
 	spin_unlock(&file->handles.lock);
 	return err;
@@ -347,12 +365,11 @@ static int grow(struct buddy_file *file, const struct buddy_want *want, u64 *pro
  * Return: 0; -ENOENT (no such handle); -EBUSY (something else refers to the block);
  * -EINVAL (it is longer than @pages); -EOPNOTSUPP (it is scattered, or lies alone: the
  * rest of its last unit may be what a TRIM left there, not zero); -ENOMEM (what follows
- * is not free); -EFBIG (the region ends before; or a small block would leave
- * its unit, which it does not start); -EINTR.
+ * is not free); -EFBIG (the region ends before); -EINTR.
  */
 int buddy_kblock_grow(struct buddy_file *file, u64 handle, u32 pages)
 {
-	struct buddy_want want = { .handle = handle, .pages = pages };
+	struct buddy_try try = { .handle = handle, .pages = pages };
 
-	return retry(file, grow, &want);
+	return retry(file, grow, &try);
 }

@@ -52,6 +52,7 @@
 
 #include "core/buddy_bits.h"
 #include "core/buddy_core.h"
+#include "core/buddy_place.h"
 
 /*
  * BUDDY_WARN_ON() - Report a broken invariant.
@@ -97,13 +98,13 @@
  * @base_align: alignment of the first page, bytes
  * @folios: units are folios, and large blocks are mapped by huge pages
  * @core_mem: the tree's metadata
+ * @place_units: the placement's
  * @units: by number, split or not
  * @places: numbers of the places of scattered blocks
  *
  * @lock: protects all members below, and the members of its blocks, units and
  *        files that say so
- * @core: the tree; its granules are units
- * @private: free pages in split units
+ * @place: what is free, and where a block is to lie
  * @nr_blocks: blocks with a reference
  * @allocs: blocks ever allocated
  * @frees: blocks ever released
@@ -140,12 +141,12 @@ struct buddy_region {
 	unsigned long base_align;
 	bool folios;
 	void *core_mem;
+	struct buddy_place_unit *place_units;
 	struct buddy_unit *units;
 	struct ida places;
 
 	spinlock_t lock;	/* protects all from here to poll_ms */
-	struct buddy_core core;
-	u32 private;
+	struct buddy_place place;
 	u32 nr_blocks;
 	u64 allocs;
 	u64 frees;
@@ -198,10 +199,7 @@ enum buddy_unit_state {
  *        mappings of its blocks are; of the first whole unit of an extent: its block's
  * @run: dead: units of the run that starts here
  * @aliases: split: struct buddy_alias of scattered blocks that have a part of it
- * @listed: split: pages of the largest free node when it was put into @free
- * @free: split: in file->free_units[], while it has a free page
- * @bits: split: which of its pages are free
- * @dead: split: pages that were released, and are in use in @bits until they are free
+ * @dead: split: pages that were released, and are in use in its map until they are free
  * @retired: split: likewise pages that are poisoned, and never become free
  *
  * Likewise, of item.c:
@@ -225,9 +223,6 @@ struct buddy_unit {
 	u32 run;
 	struct buddy_file *file;
 	struct list_head aliases;
-	struct list_head free;
-	u32 listed;
-	struct buddy_bits bits;
 	DECLARE_BITMAP(dead, BUDDY_BITS_PAGES);
 	DECLARE_BITMAP(retired, BUDDY_BITS_PAGES);
 
@@ -285,8 +280,7 @@ struct buddy_handles {
  * Under region->lock:
  * @closed: the open file is gone
  * @blocks: those that have a reference, by pgoff
- * @free_units: split units with free pages, by the order of the largest free node
- * @private: free pages in its units
+ * @place: what the placement knows of it: its split units
  *
  * Likewise, of item.c:
  * @dead: units and runs that were released, to be checked
@@ -311,8 +305,7 @@ struct buddy_file {
 
 	bool closed;
 	struct rb_root blocks;
-	struct list_head free_units[BUDDY_BITS_ORDERS];
-	u32 private;
+	struct buddy_place_owner place;
 
 	struct list_head dead;
 	struct list_head held;
@@ -370,7 +363,7 @@ struct buddy_alias {
  * @scattered: it is not contiguous, and has a place
  * @alone: it takes whole units (buddy_kblock_taken()), so that no other block lies there
  * @huge: the kernel may map all of its whole units by huge pages
- * @own: its whole units and its tail, or the one part of a small block
+ * @own: if it is contiguous: its head, whole units and tail, as many as it has of these
  *
  * @named: there is a handle, so that mmap() may find the block
  *
@@ -390,7 +383,7 @@ struct buddy_kblock {
 	struct rb_node node;
 	struct buddy_extent *extents;
 	struct buddy_alias *aliases;
-	struct buddy_extent own[2];
+	struct buddy_extent own[3];
 };
 
 #define buddy_for_each_extent(e, block)					\
@@ -406,6 +399,12 @@ static inline struct buddy_unit *buddy_unit_of(const struct buddy_region *region
 					       u32 page)
 {
 	return &region->units[page / BUDDY_UNIT_PAGES];
+}
+
+/* Which pages of a split unit are free. */
+static inline struct buddy_bits *buddy_unit_bits(const struct buddy_unit *unit)
+{
+	return &unit->region->place_units[unit->number].bits;
 }
 
 static inline struct page *buddy_region_page(const struct buddy_region *region,
@@ -460,16 +459,27 @@ struct buddy_help {
 	u32 rounds;
 };
 
+/**
+ * struct buddy_want - a block that is asked for
+ * @pages: exact length, 1 .. region->pages
+ * @align: 0 or a power of two, in pages
+ * @flags: BUDDY_ALLOC_*: POW2 (@pages is a power of two), SCATTER, ALONE
+ * @huge: it is to start a unit, if there is such a place
+ */
+struct buddy_want {
+	u32 pages;
+	u32 align;
+	u32 flags;
+	bool huge;
+};
+
 /* unit.c */
 struct buddy_unit *buddy_unit_table(struct buddy_region *region);
-long buddy_unit_alloc(struct buddy_file *file, u32 pages, u32 align);
-void buddy_unit_split(struct buddy_unit *unit, struct buddy_file *file, u32 pages);
-int buddy_unit_take(struct buddy_unit *unit, u32 at, u32 pages);
+void buddy_unit_open(struct buddy_unit *unit, struct buddy_file *file);
+void buddy_unit_close(struct buddy_unit *unit);
 void buddy_unit_divide(struct buddy_unit *unit, u32 at, u32 pages, u32 first);
-int buddy_unit_extend(struct buddy_unit *unit, u32 at, u32 pages, u32 more);
+void buddy_unit_join(struct buddy_unit *unit, u32 at, u32 pages, u32 more);
 void buddy_unit_free(struct buddy_unit *unit, u32 at, u32 pages);
-void buddy_unit_unsplit(struct buddy_unit *unit);
-u32 buddy_unit_largest(struct buddy_file *file);
 
 /**
  * struct buddy_window - the largest contiguous range that was found
@@ -543,13 +553,13 @@ u32 buddy_pass_request(struct buddy_region *region);
 /* extent.c */
 struct buddy_extent *buddy_extent_find(const struct buddy_kblock *block, u32 page);
 void buddy_extent_arrange(struct buddy_kblock *block);
+bool buddy_extent_has_split(const struct buddy_kblock *block);
 void buddy_extent_set_alias(struct buddy_kblock *block, u32 i);
 void buddy_extent_touch(struct buddy_kblock *block);
 
 /* space.c */
-int buddy_space_take(struct buddy_kblock *block, u32 align);
-int buddy_space_take_extents(struct buddy_kblock *block, struct buddy_extent *e, u32 pages,
-			     u32 align);
+int buddy_space_take(struct buddy_kblock *block, const struct buddy_place_want *want);
+int buddy_space_gather(struct buddy_kblock *block, struct buddy_place_gather *gather);
 void buddy_space_insert(struct buddy_kblock *block);
 void buddy_space_shorten(struct buddy_kblock *block, u32 pages);
 int buddy_space_extend(struct buddy_kblock *block, u32 pages);
@@ -557,14 +567,16 @@ struct buddy_unit *buddy_space_release(struct buddy_kblock *block, u32 from, u32
 void buddy_space_return(struct buddy_unit *unit, u32 units);
 void buddy_space_return_empty(struct buddy_unit *unit);
 void buddy_space_divide(struct buddy_unit *unit, u32 units, u32 first);
+int buddy_space_promise(struct buddy_kblock *block, struct buddy_place_gather *gather);
+void buddy_space_forgo(struct buddy_kblock *block, struct buddy_place_gather *gather);
 
 /* scatter.c */
 int buddy_scatter_gather(struct buddy_kblock *block);
 struct buddy_unit *buddy_scatter_end(struct buddy_kblock *block);
 
 /* block.c */
-struct buddy_kblock *buddy_kblock_alloc(struct buddy_file *file, u32 pages, u32 align,
-					u32 flags);
+struct buddy_kblock *buddy_kblock_alloc(struct buddy_file *file,
+					const struct buddy_want *want);
 void buddy_kblock_put(struct buddy_kblock *block, bool own);
 struct buddy_kblock *buddy_kblock_find(struct buddy_file *file, u64 pgoff, u64 pages);
 void buddy_kblock_publish(struct buddy_file *file, u64 handle, struct buddy_kblock *block);
@@ -616,6 +628,13 @@ long buddy_ioctl(struct file *file, unsigned int cmd, unsigned long arg);
 long buddy_kblock_ioctl(struct file *file, unsigned int cmd, unsigned long arg);
 int buddy_mmap(struct file *file, struct vm_area_struct *vma);
 int buddy_kblock_mmap(struct file *file, struct vm_area_struct *vma);
+#ifdef CONFIG_TRANSPARENT_HUGEPAGE
+unsigned long buddy_kblock_unmapped_area(struct file *file, unsigned long address,
+					 unsigned long length, unsigned long pgoff,
+					 unsigned long flags);
+#else
+#define buddy_kblock_unmapped_area NULL
+#endif
 
 /* share.c */
 struct file *buddy_share_file(struct buddy_kblock *block, bool writable);
@@ -632,7 +651,7 @@ static inline struct file *buddy_dmabuf_file(struct file *share, bool writable)
 #endif
 
 /* stats.c */
-int buddy_stats(struct buddy_region *region, struct buddy_stats *stats);
+int buddy_stats(struct buddy_file *file, struct buddy_stats *stats);
 int buddy_extents(struct buddy_region *region, struct buddy_extents *extents);
 void buddy_stats_shortage(struct buddy_file *file, struct buddy_alloc *alloc);
 

@@ -37,7 +37,7 @@ static void find_unreachable_ranges(struct buddy_unit *unit, unsigned long *done
 	for (u32 at = find_first_bit(dead, BUDDY_BITS_PAGES); at < BUDDY_BITS_PAGES;
 	     at = find_next_bit(dead, BUDDY_BITS_PAGES, span.offset + span.size)) {
 		spin_lock(&region->lock);
-		buddy_bits_find(&unit->bits, at, &span);
+		buddy_bits_find(buddy_unit_bits(unit), at, &span);
 		spin_unlock(&region->lock);
 		if (buddy_reach_pages(region, first + span.offset, span.size))
 			bitmap_set(done, span.offset, span.size);
@@ -117,7 +117,7 @@ static void ranges_end(struct buddy_unit *unit, const unsigned long *done,
 
 	for (u32 at = find_first_bit(done, BUDDY_BITS_PAGES); at < BUDDY_BITS_PAGES;
 	     at = find_next_bit(done, BUDDY_BITS_PAGES, span.offset + span.size)) {
-		buddy_bits_find(&unit->bits, at, &span);
+		buddy_bits_find(buddy_unit_bits(unit), at, &span);
 		range_end(unit, span.offset, span.size, poisoned);
 	}
 }

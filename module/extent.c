@@ -67,17 +67,29 @@ void buddy_extent_touch(struct buddy_kblock *block)
  */
 void buddy_extent_arrange(struct buddy_kblock *block)
 {
+	struct buddy_extent *e, *last = &block->extents[block->nr - 1];
 	bool aligned = true, whole = false;
-	struct buddy_extent *e;
 	u32 at = 0;
 
 	buddy_for_each_extent(e, block) {
 		e->at = at;
 		at += e->pages;
 		whole |= !e->split;
-		aligned &= !(e->first % BUDDY_UNIT_PAGES);
+		aligned &= e == block->extents || !(e->first % BUDDY_UNIT_PAGES);
+		aligned &= e == last || !((e->first + e->pages) % BUDDY_UNIT_PAGES);
 	}
 	block->huge = buddy_region_of(block)->folios && whole && aligned;
+}
+
+/**
+ * buddy_extent_has_split() - does a block have a part of a split unit?
+ * @block: the block; what it has of these comes first, or last
+ *
+ * Return: true or false.
+ */
+bool buddy_extent_has_split(const struct buddy_kblock *block)
+{
+	return block->extents[0].split || block->extents[block->nr - 1].split;
 }
 
 /**

@@ -41,8 +41,6 @@ struct buddy_file *buddy_file_create(struct buddy_region *region)
 	INIT_LIST_HEAD(&file->reclaiming);
 	INIT_DELAYED_WORK(&file->work, region->file_work);
 	refcount_set(&file->refs, 1);
-	for (u32 k = 0; k < ARRAY_SIZE(file->free_units); k++)
-		INIT_LIST_HEAD(&file->free_units[k]);
 	return file;
 }
 

@@ -102,6 +102,7 @@ static int alloc_prepare(struct buddy_file *file, struct buddy_alloc *alloc,
 		.shift = PAGE_SHIFT,
 		.limit = file->region->pages,
 	};
+	struct buddy_want want;
 	int err;
 
 	if (alloc->flags & ~ALLOC_FLAGS)
@@ -117,8 +118,12 @@ static int alloc_prepare(struct buddy_file *file, struct buddy_alloc *alloc,
 	err = buddy_handle_reserve(file, &alloc->out_handle);
 	if (err)
 		return err;
-	*block = buddy_kblock_alloc(file, request.granules, request.granule_align,
-				    alloc->flags);
+	want = (struct buddy_want){
+		.pages = request.granules,
+		.align = request.granule_align,
+		.flags = alloc->flags,
+	};
+	*block = buddy_kblock_alloc(file, &want);
 	if (IS_ERR(*block)) {
 		buddy_handle_cancel(file, alloc->out_handle);
 		alloc->out_handle = 0;
@@ -250,8 +255,7 @@ static int do_batch(struct buddy_call *call)
 
 static int do_stats(struct buddy_call *call)
 {
-	return buddy_stats(call->file->region, &call->u.stats) ?:
-	       call_reply(call);
+	return buddy_stats(call->file, &call->u.stats) ?: call_reply(call);
 }
 
 static int do_extents(struct buddy_call *call)

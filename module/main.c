@@ -60,7 +60,7 @@ static const struct file_operations block_fops = {
 	.compat_ioctl	= compat_ptr_ioctl,
 	.mmap		= buddy_kblock_mmap,
 	.fsync		= noop_fsync,
-	.get_unmapped_area = thp_get_unmapped_area,
+	.get_unmapped_area = buddy_kblock_unmapped_area,
 };
 
 static const struct file_operations buddy_fops = {

@@ -32,43 +32,43 @@ static u64 page_at(struct vm_area_struct *vma, unsigned long address)
 }
 
 /**
- * struct buddy_place - where a fault falls
+ * struct buddy_target - where a fault falls
  * @region: the region
  * @extent: the extent of the block
  * @pgoff: of its first page, as page_at() has it
  */
-struct buddy_place {
+struct buddy_target {
 	struct buddy_region *region;
 	struct buddy_extent *extent;
 	u64 pgoff;
 };
 
-static struct page *place_page(const struct buddy_place *place, u64 page)
+static struct page *target_page(const struct buddy_target *target, u64 page)
 {
-	return buddy_region_page(place->region,
-				 place->extent->first + (page - place->pgoff));
+	return buddy_region_page(target->region,
+				 target->extent->first + (page - target->pgoff));
 }
 
 /* Of whole units each has its own mark: what was never touched need not be zeroed. */
-static void touch_units(const struct buddy_place *place, u64 first, u64 last)
+static void touch_units(const struct buddy_target *target, u64 first, u64 last)
 {
-	const struct buddy_extent *e = place->extent;
+	const struct buddy_extent *e = target->extent;
 
 	if (e->split)
 		return;
-	WRITE_ONCE(buddy_unit_of(place->region, e->first + (first - place->pgoff))->touched,
+	WRITE_ONCE(buddy_unit_of(target->region, e->first + (first - target->pgoff))->touched,
 		   true);
-	WRITE_ONCE(buddy_unit_of(place->region, e->first + (last - place->pgoff))->touched,
+	WRITE_ONCE(buddy_unit_of(target->region, e->first + (last - target->pgoff))->touched,
 		   true);
 }
 
 /* The kernel maps the page, or its folio, and has the reference from then on. */
-static vm_fault_t fault_whole(struct vm_fault *vmf, const struct buddy_place *place)
+static vm_fault_t fault_whole(struct vm_fault *vmf, const struct buddy_target *target)
 {
 	u64 page = vmf->pgoff - BUDDY_MMAP_BASE_PAGES;
 
-	touch_units(place, page, page);
-	vmf->page = place_page(place, page);
+	touch_units(target, page, page);
+	vmf->page = target_page(target, page);
 	get_page(vmf->page);
 	return 0;
 }
@@ -79,7 +79,7 @@ static vm_fault_t fault_whole(struct vm_fault *vmf, const struct buddy_place *pl
  * Return: VM_FAULT_NOPAGE, or what a fault at that page is to return.
  */
 static vm_fault_t map_range(struct vm_area_struct *vma,
-			    const struct buddy_place *place, unsigned long *at,
+			    const struct buddy_target *target, unsigned long *at,
 			    unsigned long end)
 {
 	struct page *pages[BATCH];
@@ -90,13 +90,13 @@ static vm_fault_t map_range(struct vm_area_struct *vma,
 		int err;
 
 		for (n = 0; n < BATCH && *at + (n << PAGE_SHIFT) < end; n++) {
-			pages[n] = place_page(place, first + n);
+			pages[n] = target_page(target, first + n);
 			if (PageHWPoison(pages[n]))
 				break;
 		}
 		if (!n)
 			return VM_FAULT_HWPOISON;
-		touch_units(place, first, first + n - 1);
+		touch_units(target, first, first + n - 1);
 		left = n;
 		err = vm_insert_pages(vma, *at, pages, &left);
 		*at += (n - left) << PAGE_SHIFT;
@@ -112,13 +112,13 @@ static vm_fault_t map_range(struct vm_area_struct *vma,
  * entry fits, and the kernel drops no reference for one of a VM_MIXEDMAP.
  */
 static vm_fault_t fault_batched(struct vm_fault *vmf,
-				const struct buddy_place *place)
+				const struct buddy_target *target)
 {
 	struct vm_area_struct *vma = vmf->vma;
 	unsigned long address = vmf->address & PAGE_MASK;
 	unsigned long chunk = ALIGN_DOWN(address, BUDDY_UNIT);
-	u64 page = page_at(vma, address), before = page - place->pgoff;
-	u64 after = buddy_bytes(place->extent->pages - before);
+	u64 page = page_at(vma, address), before = page - target->pgoff;
+	u64 after = buddy_bytes(target->extent->pages - before);
 	unsigned long end = min(chunk + BUDDY_UNIT, vma->vm_end);
 	unsigned long at = max(chunk, vma->vm_start);
 	vm_fault_t ret;
@@ -126,23 +126,23 @@ static vm_fault_t fault_batched(struct vm_fault *vmf,
 	/* Nor beyond the extent, where the next one begins elsewhere. */
 	end = min_t(u64, end - address, after) + address;
 	at = address - min_t(u64, address - at, buddy_bytes(before));
-	ret = map_range(vma, place, &at, end);
+	ret = map_range(vma, target, &at, end);
 	/*
 	 * Something before is mapped already (by another thread, or from before
 	 * a partial MADV_DONTNEED) or cannot be. From the address on, then.
 	 */
 	if (at <= address) {
 		at = address;
-		ret = map_range(vma, place, &at, end);
+		ret = map_range(vma, target, &at, end);
 	}
 	return at > address ? VM_FAULT_NOPAGE : ret;
 }
 
-static vm_fault_t fault_mapped(struct vm_fault *vmf, const struct buddy_place *place)
+static vm_fault_t fault_mapped(struct vm_fault *vmf, const struct buddy_target *target)
 {
 	if (vmf->vma->vm_flags & VM_MIXEDMAP)
-		return fault_batched(vmf, place);
-	return fault_whole(vmf, place);
+		return fault_batched(vmf, target);
+	return fault_whole(vmf, target);
 }
 
 static vm_fault_t buddy_fault(struct vm_fault *vmf)
@@ -150,7 +150,7 @@ static vm_fault_t buddy_fault(struct vm_fault *vmf)
 	struct buddy_kblock *block = vmf->vma->vm_private_data;
 	u32 page = vmf->pgoff - BUDDY_MMAP_BASE_PAGES - block->pgoff;
 	struct buddy_extent *e = buddy_extent_find(block, page);
-	struct buddy_place place = {
+	struct buddy_target target = {
 		.region = block->file->region,
 		.extent = e,
 		.pgoff = block->pgoff + e->at,
@@ -160,22 +160,30 @@ static vm_fault_t buddy_fault(struct vm_fault *vmf)
 
 	WRITE_ONCE(e->touched, true);
 	if (!e->split)
-		return fault_mapped(vmf, &place);
-	unit = buddy_unit_of(place.region, e->first);
+		return fault_mapped(vmf, &target);
+	unit = buddy_unit_of(target.region, e->first);
 	down_read(&unit->faults);
 	WRITE_ONCE(unit->faulted, true);
-	ret = fault_mapped(vmf, &place);
+	ret = fault_mapped(vmf, &target);
 	up_read(&unit->faults);
 	return ret;
+}
+
+static void count_map(struct buddy_kblock *block, u32 i, int more)
+{
+	atomic_add(more, &buddy_unit_of(block->file->region, block->extents[i].first)->maps);
 }
 
 /* The reference check asks how many mappings it would have to drop. */
 static void count_maps(struct buddy_kblock *block, int more)
 {
-	/* What is less than a unit comes last. */
-	for (u32 i = block->nr; i-- > 0 && block->extents[i].split;)
-		atomic_add(more, &buddy_unit_of(block->file->region,
-						block->extents[i].first)->maps);
+	u32 i = block->nr;
+
+	/* What is less than a unit comes last, and one such extent first. */
+	while (i > 0 && block->extents[i - 1].split)
+		count_map(block, --i, more);
+	if (i > 0 && block->extents[0].split)
+		count_map(block, 0, more);
 }
 
 static void buddy_vm_open(struct vm_area_struct *vma)
@@ -208,13 +216,15 @@ static struct buddy_kblock *block_for_mapping(struct file *file,
 					      struct vm_area_struct *vma)
 {
 	struct buddy_file *bf = file->private_data;
+	/* Its address has been chosen, and fits a place at the start of a unit. */
+	struct buddy_want want = { .pages = vma_pages(vma), .huge = true };
 	struct buddy_kblock *block;
 
 	if (!(file->f_mode & FMODE_WRITE))
 		return ERR_PTR(-EACCES);
 	if (vma_pages(vma) > bf->region->pages)
 		return ERR_PTR(-ENOMEM);
-	block = buddy_kblock_alloc(bf, vma_pages(vma), 0, 0);
+	block = buddy_kblock_alloc(bf, &want);
 	if (!IS_ERR(block))
 		vma->vm_pgoff = BUDDY_MMAP_BASE_PAGES + block->pgoff;
 	return block;
@@ -292,6 +302,27 @@ int buddy_mmap(struct file *file, struct vm_area_struct *vma)
 	finish_mapping(vma, block);
 	return 0;
 }
+
+#ifdef CONFIG_TRANSPARENT_HUGEPAGE
+/**
+ * buddy_kblock_unmapped_area() - an address at which whole units can be huge pages
+ * @file: the block fd's file
+ * @address: what the caller would like
+ * @length: bytes
+ * @pgoff: from the start of the block, which need not start a unit
+ * @flags: of mmap()
+ *
+ * Return: the address, or a negative errno.
+ */
+unsigned long buddy_kblock_unmapped_area(struct file *file, unsigned long address,
+					 unsigned long length, unsigned long pgoff,
+					 unsigned long flags)
+{
+	const struct buddy_kblock *block = file->private_data;
+
+	return thp_get_unmapped_area(file, address, length, pgoff + block->pgoff, flags);
+}
+#endif
 
 /**
  * buddy_kblock_mmap() - map the block of a block fd, or a part of it

@@ -17,17 +17,22 @@ static int make_tree(struct buddy_region *region)
 {
 	u32 units = region->pages / BUDDY_UNIT_PAGES;
 
+	BUILD_BUG_ON(BUDDY_UNIT_PAGES != BUDDY_PLACE_UNIT);
 	region->core_mem = kvzalloc_node(buddy_core_bytes(units), GFP_KERNEL,
 					 region->node);
+	region->place_units = vzalloc_node(array_size(units, sizeof(*region->place_units)),
+					   region->node);
 	region->units = buddy_unit_table(region);
-	if (!region->core_mem || !region->units)
+	if (!region->core_mem || !region->place_units || !region->units)
 		return -ENOMEM;
-	return buddy_core_init(&region->core, units, region->core_mem);
+	return buddy_place_init(&region->place, units, region->core_mem,
+				region->place_units);
 }
 
 static void free_tree(struct buddy_region *region)
 {
 	vfree(region->units);
+	vfree(region->place_units);
 	kvfree(region->core_mem);
 }
 
@@ -76,7 +81,7 @@ struct buddy_region *buddy_region_create(unsigned long bytes, int node,
 		goto free_tree;
 	spin_lock_init(&region->lock);
 #ifdef CONFIG_LOCKDEP
-	buddy_core_set_owner(&region->core, &region->lock.dep_map);
+	buddy_core_set_owner(&region->place.core, &region->lock.dep_map);
 #endif
 	ida_init(&region->places);
 	buddy_reclaim_start(region);
@@ -102,10 +107,12 @@ free_region:
  */
 void buddy_region_destroy(struct buddy_region *region)
 {
+	const struct buddy_core *core = &region->place.core;
+
 	buddy_reclaim_stop(region);
-	BUDDY_WARN_ON(region->core.free != region->core.granules ||
-		      region->core.allocs != region->core.frees ||
-		      region->allocs != region->frees || region->private ||
+	BUDDY_WARN_ON(core->free != core->granules || core->allocs != core->frees ||
+		      region->allocs != region->frees || region->place.private ||
+		      region->place.reserved ||
 		      region->nr_items || !ida_is_empty(&region->places));
 	ida_destroy(&region->places);
 	buddy_window_put(region);

@@ -2,25 +2,30 @@
 /*
  * scatter.c - scattered blocks: several extents behind one mapping.
  *
+ * All pages are promised to the block before the first one is taken: it fails only where
+ * fewer are free to its file, and what cannot be had takes nothing from others.
+ *
  * A scattered block has a place of its own beyond the region, a range of offsets where
- * it is mapped and found. Its whole units come first, what is less than a unit last. So
- * a huge page of the mapping is a whole unit, never a part of one. If the last part does
- * not start its unit (block->huge is false) there are none: some kernels (7.3) map, for
- * a page that a fault returns, all of its folio that lies in the VMA, and before that
- * part there would be room for pages of others. Beyond the block's end there is none.
+ * it is mapped and found. What ends its unit comes first, then its whole units, then what
+ * starts one; the offset is such that a huge page of the mapping is a whole unit. If an
+ * extent is none of these (block->huge is false) no huge page is mapped: some kernels
+ * (7.3) map, for a page that a fault returns, all of its folio that lies in the VMA, and
+ * beside that extent there would be room for pages of others.
  */
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
 
 #include "buddy.h"
 
-#define BATCH	16	/* aliases added under one lock */
-#define TRIES	64
+#define BATCH	8	/* aliases added, or extents taken, under one lock */
 
-/* Places are 2^this pages apart; number 0 is the region itself. */
+/*
+ * Places are 2^this pages apart; number 0 is the region itself. A block begins in the
+ * first unit of its place.
+ */
 static unsigned int place_order(const struct buddy_region *region)
 {
-	return order_base_2(region->pages);
+	return order_base_2(region->pages + BUDDY_UNIT_PAGES);
 }
 
 static unsigned int last_place(const struct buddy_region *region)
@@ -30,54 +35,13 @@ static unsigned int last_place(const struct buddy_region *region)
 	return min_t(u64, (pages >> place_order(region)) - 1, INT_MAX);
 }
 
-/*
- * Is there room for all of it, at this moment? A block that can never be had so takes
- * nothing from others, not even for a moment.
- */
-static bool has_room(const struct buddy_kblock *block)
-{
-	struct buddy_region *region = buddy_region_of(block);
-	u32 pages = buddy_kblock_taken(block, block->pages);
-	u32 units = pages / BUDDY_UNIT_PAGES, rest = pages % BUDDY_UNIT_PAGES;
-	bool room;
-
-	spin_lock(&region->lock);
-	room = region->core.free >= units + !!rest ||
-	       (region->core.free == units && block->file->private >= rest);
-	spin_unlock(&region->lock);
-	return room;
-}
-
-/*
- * The next extent, as long as it can be, of the @rest pages that are left.
- * Return: 0 or -ENOSPC.
- */
-static int take_next(struct buddy_kblock *block, struct buddy_extent *e, u32 rest)
-{
-	struct buddy_region *region = buddy_region_of(block);
-	u32 units = buddy_core_largest(&region->core), pages = rest, align = 0;
-	int n;
-
-	lockdep_assert_held(&region->lock);
-	if (rest >= BUDDY_UNIT_PAGES)
-		pages = min(units, rest / BUDDY_UNIT_PAGES) * BUDDY_UNIT_PAGES;
-	else if (!units)
-		pages = min(buddy_unit_largest(block->file), rest);
-	else if (block->pages >= BUDDY_UNIT_PAGES)
-		align = BUDDY_UNIT_PAGES;	/* it starts its unit: block->huge */
-	if (!pages)
-		return -ENOSPC;
-	n = buddy_space_take_extents(block, e, pages, align);
-	return n < 0 ? n : 0;
-}
-
-/* Room for one more extent, and one that a TRIM may add. */
-static int reserve_extent(struct buddy_kblock *block, u32 *room)
+/* Room for so many extents as are taken at a time, and one that a TRIM may add. */
+static int reserve_extents(struct buddy_kblock *block, u32 *room)
 {
 	struct buddy_extent *more;
-	u32 wanted = 2 * *room;
+	u32 wanted = 2 * *room + BATCH;
 
-	if (block->nr + 2 <= *room)
+	if (block->nr + BATCH + 1 <= *room)
 		return 0;
 	more = kvmalloc_array(wanted, sizeof(*more), GFP_KERNEL_ACCOUNT);
 	if (!more)
@@ -90,26 +54,44 @@ static int reserve_extent(struct buddy_kblock *block, u32 *room)
 	return 0;
 }
 
-/* Return: 0; -ENOSPC (others were faster); -ENOMEM; -EINTR. */
-static int gather(struct buddy_kblock *block)
+/* What was promised to the block. Return: 0; -ENOMEM; -EINTR. */
+static int take_all(struct buddy_kblock *block, struct buddy_place_gather *gather)
 {
 	struct buddy_region *region = buddy_region_of(block);
-	u32 pages = buddy_kblock_taken(block, block->pages), room = ARRAY_SIZE(block->own);
+	u32 room = ARRAY_SIZE(block->own);
 	int err = 0;
 
 	block->extents = block->own;
 	block->nr = 0;
-	for (u32 done = 0; !err && done < pages; cond_resched()) {
-		err = fatal_signal_pending(current) ? -EINTR : reserve_extent(block, &room);
+	while (!err && gather->left) {
+		err = fatal_signal_pending(current) ? -EINTR : reserve_extents(block, &room);
 		if (err)
 			break;
 		spin_lock(&region->lock);
-		err = take_next(block, &block->extents[block->nr], pages - done);
-		if (!err)
-			done += block->extents[block->nr++].pages;
+		for (u32 n = 0; n < BATCH && gather->left && !err; n++)
+			err = buddy_space_gather(block, gather);
 		spin_unlock(&region->lock);
+		cond_resched();
 	}
+	if (gather->left)
+		buddy_space_forgo(block, gather);
 	return err;
+}
+
+/*
+ * Units may have become free when there was nothing but crumbs before: they come first
+ * all the same, but for what ends its unit.
+ */
+static void sort_extents(struct buddy_kblock *block, bool has_head)
+{
+	u32 to = has_head;
+
+	for (u32 i = to; i < block->nr; i++) {
+		if (block->extents[i].split)
+			continue;
+		swap(block->extents[i], block->extents[to]);
+		to++;
+	}
 }
 
 /* Where the reference check of their units finds the mappings of the block. */
@@ -141,6 +123,8 @@ static int make_scattered(struct buddy_kblock *block)
 		return -ENOMEM;
 	block->scattered = true;
 	block->pgoff = (u64)place << place_order(region);
+	/* As far into a unit as its first page, so that whole units are at their multiples. */
+	block->pgoff += block->extents->first % BUDDY_UNIT_PAGES;
 	buddy_extent_arrange(block);
 	return make_aliases(block);
 }
@@ -176,23 +160,28 @@ struct buddy_unit *buddy_scatter_end(struct buddy_kblock *block)
  *
  * May sleep.
  *
- * Return: 0; -ENOSPC (too few units are free); -ENOMEM; -EINTR when killed.
+ * Return: 0; -ENOSPC (fewer pages are free to its file); -ENOMEM; -EINTR when killed.
  */
 int buddy_scatter_gather(struct buddy_kblock *block)
 {
 	struct buddy_region *region = buddy_region_of(block);
-	int err = -ENOSPC;
+	struct buddy_place_gather gather = {
+		.pages = buddy_kblock_taken(block, block->pages),
+		.whole = block->alone,
+	};
+	int err = buddy_space_promise(block, &gather);
 
-	/* Others may be faster, but not for ever. */
-	for (int n = 0; n < TRIES && err == -ENOSPC && has_room(block); n++) {
-		err = gather(block);
-		if (!err)
-			err = make_scattered(block);
-		if (err)
-			buddy_scatter_end(block);
-	}
 	if (err)
 		return err;
+	err = take_all(block, &gather);
+	if (!err) {
+		sort_extents(block, gather.has_head);
+		err = make_scattered(block);
+	}
+	if (err) {
+		buddy_scatter_end(block);
+		return err;
+	}
 	spin_lock(&region->lock);
 	buddy_space_insert(block);
 	spin_unlock(&region->lock);

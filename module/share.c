@@ -17,8 +17,7 @@
 /* Return: an inode, for iput(); or a negative errno. */
 static struct inode *mapping_inode(struct buddy_kblock *block)
 {
-	/* What is less than a unit comes last. */
-	if (!block->extents[block->nr - 1].split)
+	if (!buddy_extent_has_split(block))
 		return buddy_fs_inode();
 	ihold(block->file->inode);
 	return block->file->inode;

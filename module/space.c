@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * space.c - taking and giving pages: the one place where extents of blocks, split units
- * and the region's tree change together.
+ * and the placement (core/buddy_place.h) change together.
  *
- * Only this file calls buddy_core_*. Invariant, under region->lock: each run of whole
- * units that is not free is one block of the tree: of one extent, or being reclaimed.
- * Each unit that is split, or retired, is one for itself.
+ * Only this file and unit.c change the placement. Invariant, under region->lock: each run of whole
+ * units that is not free is one run of it: of one extent, or being reclaimed. Each unit
+ * that is retired is one for itself.
  *
  * What is released takes no memory and cannot fail: a range of a split unit keeps its
  * pages until it is free, a run of units is marked in its first unit.
@@ -37,7 +37,7 @@ static void note_progress(struct buddy_region *region)
 void buddy_space_return(struct buddy_unit *unit, u32 units)
 {
 	struct buddy_region *region = unit->region;
-	int err = buddy_core_free(&region->core, unit->number, units);
+	int err = buddy_place_free_units(&region->place, unit->number, units);
 
 	BUDDY_WARN_ON(err);
 	unit->state = BUDDY_UNIT_WHOLE;
@@ -53,12 +53,9 @@ void buddy_space_return(struct buddy_unit *unit, u32 units)
  */
 void buddy_space_return_empty(struct buddy_unit *unit)
 {
-	if (unit->bits.free == BUDDY_UNIT_PAGES) {
-		buddy_unit_unsplit(unit);
-		buddy_space_return(unit, 1);
-	} else {
-		note_progress(unit->region);
-	}
+	if (unit->region->place_units[unit->number].state != BUDDY_PLACE_SPLIT)
+		buddy_unit_close(unit);
+	note_progress(unit->region);
 }
 
 /**
@@ -71,7 +68,7 @@ void buddy_space_return_empty(struct buddy_unit *unit)
  */
 void buddy_space_divide(struct buddy_unit *unit, u32 units, u32 first)
 {
-	int err = buddy_core_divide(&unit->region->core, unit->number, units, first);
+	int err = buddy_place_divide(&unit->region->place, unit->number, units, first);
 
 	BUDDY_WARN_ON(err);
 }
@@ -79,7 +76,7 @@ void buddy_space_divide(struct buddy_unit *unit, u32 units, u32 first)
 /* Two runs that are neighbors become one. */
 static void join(struct buddy_unit *unit, u32 first, u32 second)
 {
-	int err = buddy_core_join(&unit->region->core, unit->number, first, second);
+	int err = buddy_place_join(&unit->region->place, unit->number, first, second);
 
 	BUDDY_WARN_ON(err);
 }
@@ -88,70 +85,45 @@ static void join(struct buddy_unit *unit, u32 first, u32 second)
  * Extents
  */
 
-static void set_range(struct buddy_extent *e, u32 first, u32 pages, bool split)
+static struct buddy_unit *unit_of(const struct buddy_kblock *block,
+				  const struct buddy_extent *e)
 {
-	e->first = first;
-	e->pages = pages;
-	e->split = split;
-	e->touched = false;
+	return buddy_unit_of(buddy_region_of(block), e->first);
 }
 
-static void set_run(struct buddy_extent *e, const struct buddy_kblock *block,
-		    u32 unit, u32 units)
+/* A range of a split unit, which may have been free before. */
+static void set_range(struct buddy_extent *e, const struct buddy_kblock *block, u32 first,
+		      u32 pages)
 {
-	set_range(e, unit * BUDDY_UNIT_PAGES, units * BUDDY_UNIT_PAGES, false);
-	buddy_region_of(block)->units[unit].file = block->file;
+	*e = (struct buddy_extent){ .first = first, .pages = pages, .split = true };
+	if (unit_of(block, e)->state != BUDDY_UNIT_SPLIT)
+		buddy_unit_open(unit_of(block, e), block->file);
 }
 
-/*
- * Takes @pages in whole units, and what is more in one that is then split: one extent
- * or two at @e.
- * Return: the number; -ENOSPC.
- */
-static int take_units(struct buddy_kblock *block, struct buddy_extent *e, u32 pages,
-		      u32 align)
+static void set_run(struct buddy_extent *e, const struct buddy_kblock *block, u32 unit,
+		    u32 units)
 {
-	struct buddy_region *region = buddy_region_of(block);
-	u32 whole = pages / BUDDY_UNIT_PAGES, tail = pages % BUDDY_UNIT_PAGES;
-	long unit = buddy_core_alloc(&region->core, whole + !!tail, align / BUDDY_UNIT_PAGES);
-	int n = 0;
+	*e = (struct buddy_extent){
+		.first = unit * BUDDY_UNIT_PAGES,
+		.pages = units * BUDDY_UNIT_PAGES,
+	};
+	unit_of(block, e)->file = block->file;
+}
 
-	if (unit < 0)
-		return -ENOSPC;
-	if (whole && tail)
-		buddy_space_divide(&region->units[unit], whole + 1, whole);
-	if (whole)
-		set_run(&e[n++], block, unit, whole);
-	if (tail) {
-		buddy_unit_split(&region->units[unit + whole], block->file, tail);
-		set_range(&e[n++], (unit + whole) * BUDDY_UNIT_PAGES, tail, true);
-	}
+/* The extents at @e are those of a range that was taken. Return: the number of them. */
+static u32 set_extents(struct buddy_extent *e, const struct buddy_kblock *block, u32 first,
+		       u32 pages)
+{
+	struct buddy_place_parts parts = buddy_place_parts(first, pages);
+	u32 n = 0;
+
+	if (parts.head)
+		set_range(&e[n++], block, first, parts.head);
+	if (parts.units)
+		set_run(&e[n++], block, parts.first, parts.units);
+	if (parts.tail)
+		set_range(&e[n++], block, first + pages - parts.tail, parts.tail);
 	return n;
-}
-
-/**
- * buddy_space_take_extents() - take one range for a block
- * @block: the block
- * @e: one extent is filled, or two: whole units and a tail
- * @pages: its length; what is less than a unit lies wherever the file has room
- * @align: 0 or a power of two, in pages
- *
- * With region->lock.
- *
- * Return: the number of extents; -ENOSPC.
- */
-int buddy_space_take_extents(struct buddy_kblock *block, struct buddy_extent *e, u32 pages,
-			     u32 align)
-{
-	if (pages < BUDDY_UNIT_PAGES && align < BUDDY_UNIT_PAGES) {
-		long first = buddy_unit_alloc(block->file, pages, align);
-
-		if (first >= 0) {
-			set_range(e, first, pages, true);
-			return 1;
-		}
-	}
-	return take_units(block, e, pages, align);
 }
 
 static bool is_before(struct rb_node *node, const struct rb_node *other)
@@ -192,26 +164,85 @@ static void remove_block(struct buddy_kblock *block)
 /**
  * buddy_space_take() - find a place for a block
  * @block: a new one; on success it is in file->blocks
- * @align: 0 or a power of two, in pages
+ * @want: what is asked for
  *
  * With region->lock.
  *
- * Return: 0 or -ENOSPC.
+ * Return: 0; -ENOSPC; -EAGAIN, as buddy_place_alloc().
  */
-int buddy_space_take(struct buddy_kblock *block, u32 align)
+int buddy_space_take(struct buddy_kblock *block, const struct buddy_place_want *want)
 {
-	u32 pages = buddy_kblock_taken(block, block->pages);
-	int n = buddy_space_take_extents(block, block->own, pages, align);
+	long first = buddy_place_alloc(&buddy_region_of(block)->place, &block->file->place,
+				       want);
 
 	lockdep_assert_held(&buddy_region_of(block)->lock);
-	if (n < 0)
-		return n;
-	block->nr = n;
+	if (first < 0)
+		return first;
 	block->extents = block->own;
-	block->pgoff = block->own[0].first;
+	block->nr = set_extents(block->own, block, first, want->pages);
+	block->pgoff = first;
 	buddy_extent_arrange(block);
 	buddy_space_insert(block);
 	return 0;
+}
+
+/**
+ * buddy_space_gather() - one more extent of a scattered block
+ * @block: the block; block->extents has room for one more
+ * @gather: how far it is
+ *
+ * With region->lock.
+ *
+ * Return: 0; -ENOSPC, which is a defect.
+ */
+int buddy_space_gather(struct buddy_kblock *block, struct buddy_place_gather *gather)
+{
+	struct buddy_extent *e = &block->extents[block->nr];
+	struct buddy_place_piece piece;
+	int err = buddy_place_gather(&buddy_region_of(block)->place, &block->file->place,
+				     gather, &piece);
+
+	if (BUDDY_WARN_ON(err))
+		return err;
+	set_extents(e, block, piece.first, piece.pages);
+	block->nr++;
+	/* What ends its unit is first in the block. */
+	if (piece.is_head)
+		swap(*e, block->extents[0]);
+	return 0;
+}
+
+/**
+ * buddy_space_promise() - all pages of a block can be gathered from now on
+ * @block: a new one
+ * @gather: what is to be gathered
+ *
+ * Return: 0, or -ENOSPC if fewer are free to its file.
+ */
+int buddy_space_promise(struct buddy_kblock *block, struct buddy_place_gather *gather)
+{
+	struct buddy_region *region = buddy_region_of(block);
+	int err;
+
+	spin_lock(&region->lock);
+	err = buddy_place_promise(&region->place, &block->file->place, gather);
+	spin_unlock(&region->lock);
+	return err;
+}
+
+/**
+ * buddy_space_forgo() - what was promised to a block, and was not gathered, is free
+ * @block: the block
+ * @gather: how far it is
+ */
+void buddy_space_forgo(struct buddy_kblock *block, struct buddy_place_gather *gather)
+{
+	struct buddy_region *region = buddy_region_of(block);
+
+	spin_lock(&region->lock);
+	buddy_place_forgo(&region->place, &block->file->place, gather);
+	note_progress(region);
+	spin_unlock(&region->lock);
 }
 
 /*
@@ -240,7 +271,7 @@ static void release_run(struct buddy_unit *unit, struct buddy_file *file, u32 un
 
 static void release_extent(struct buddy_kblock *block, const struct buddy_extent *e)
 {
-	struct buddy_unit *unit = buddy_unit_of(buddy_region_of(block), e->first);
+	struct buddy_unit *unit = unit_of(block, e);
 
 	if (!e->split)
 		release_run(unit, block->file, e->pages / BUDDY_UNIT_PAGES, e->touched);
@@ -287,13 +318,11 @@ struct buddy_unit *buddy_space_release(struct buddy_kblock *block, u32 from, u32
 static void split_whole(struct buddy_kblock *block, struct buddy_unit *unit, u32 keep)
 {
 	bool touched = unit->touched;
-	int err;
 
-	buddy_unit_split(unit, block->file, keep);
+	buddy_place_split(&unit->region->place, &block->file->place, unit->number, keep);
+	buddy_unit_open(unit, block->file);
 	unit->faulted = touched;
 	unit->touched = false;
-	err = buddy_unit_take(unit, keep, BUDDY_UNIT_PAGES - keep);
-	BUDDY_WARN_ON(err);
 	release_range(unit, keep, BUDDY_UNIT_PAGES - keep, touched);
 }
 
@@ -301,7 +330,7 @@ static void split_whole(struct buddy_kblock *block, struct buddy_unit *unit, u32
 static void shorten_run(struct buddy_kblock *block, struct buddy_extent *e, u32 keep,
 			struct buddy_extent *tail)
 {
-	struct buddy_unit *unit = buddy_unit_of(buddy_region_of(block), e->first);
+	struct buddy_unit *unit = unit_of(block, e);
 	u32 units = e->pages / BUDDY_UNIT_PAGES, whole = keep / BUDDY_UNIT_PAGES;
 	u32 rest = keep % BUDDY_UNIT_PAGES, all = whole + !!rest;
 	bool touched = e->touched;
@@ -315,14 +344,14 @@ static void shorten_run(struct buddy_kblock *block, struct buddy_extent *e, u32 
 		return;
 	if (whole)
 		buddy_space_divide(unit, all, whole);
-	set_range(tail, e->first + e->pages, rest, true);
-	tail->touched = touched;
 	split_whole(block, unit + whole, rest);
+	set_range(tail, block, e->first + e->pages, rest);
+	tail->touched = touched;
 }
 
 static void shorten_range(struct buddy_kblock *block, struct buddy_extent *e, u32 keep)
 {
-	struct buddy_unit *unit = buddy_unit_of(buddy_region_of(block), e->first);
+	struct buddy_unit *unit = unit_of(block, e);
 	u32 at = e->first % BUDDY_UNIT_PAGES;
 
 	buddy_unit_divide(unit, at, e->pages, keep);
@@ -367,47 +396,48 @@ void buddy_space_shorten(struct buddy_kblock *block, u32 pages)
 		buddy_extent_set_alias(block, i);
 }
 
-/* The tail fills its unit, or is the only thing in it: the unit is whole now. */
-static void unsplit_tail(struct buddy_kblock *block, struct buddy_extent *tail)
+/* The last extent fills its unit, which is whole now, and behind @units whole ones. */
+static void unsplit_last(struct buddy_kblock *block, const struct buddy_extent *last,
+			 u32 units)
 {
-	struct buddy_unit *unit = buddy_unit_of(buddy_region_of(block), tail->first);
+	struct buddy_unit *unit = unit_of(block, last);
 
-	unit->touched = tail->touched || unit->faulted;
-	buddy_unit_unsplit(unit);
+	unit->touched = last->touched || unit->faulted;
+	buddy_place_unsplit(&unit->region->place, unit->number);
+	buddy_unit_close(unit);
+	if (units)
+		join(unit - units, units, 1);
 }
 
-/* To more whole units, and perhaps a part of the next; the first is whole then. */
-static int extend_units(struct buddy_kblock *block, u32 pages)
+/*
+ * The pages behind a block are taken: its extents are now those of the whole range. Its
+ * last one may go on in its unit; if it fills that, it becomes whole units.
+ */
+static void append(struct buddy_kblock *block, u32 pages)
 {
-	struct buddy_region *region = buddy_region_of(block);
-	struct buddy_extent *own = block->own, *last = &own[block->nr - 1];
-	struct buddy_unit *unit = buddy_unit_of(region, own->first);
-	u32 units = block->pages / BUDDY_UNIT_PAGES;
-	u32 old = units + last->split, all = DIV_ROUND_UP(pages, BUDDY_UNIT_PAGES);
-	u32 whole = pages / BUDDY_UNIT_PAGES;
-	bool touched = own->touched || last->touched;
+	struct buddy_place_parts old = buddy_place_parts(block->pgoff, block->pages);
+	struct buddy_place_parts parts = buddy_place_parts(block->pgoff, pages);
+	struct buddy_extent last = block->own[block->nr - 1], *e;
+	u32 at = last.first % BUDDY_UNIT_PAGES, units = old.units;
+	u32 more = min(pages - block->pages, BUDDY_UNIT_PAGES - at - last.pages);
+	bool touched = false;
 
-	/* Is anything else in the unit with the tail? */
-	if (last->split && unit[units].bits.free < BUDDY_UNIT_PAGES - last->pages)
-		return -ENOSPC;
-	if (all > old && buddy_core_take(&region->core, unit->number + old, all - old))
-		return -ENOSPC;
-	if (last->split)
-		unsplit_tail(block, last);
-	if (last->split && units)
-		join(unit, units, 1);
-	if (all > old)
-		join(unit, old, all - old);
-	set_run(own, block, unit->number, whole);
-	own->touched = touched;
-	block->nr = 1;
-	if (whole == all)
-		return 0;
-	buddy_space_divide(unit, all, whole);
-	buddy_unit_split(unit + whole, block->file, pages % BUDDY_UNIT_PAGES);
-	set_range(&own[1], own->first + own->pages, pages % BUDDY_UNIT_PAGES, true);
-	block->nr = 2;
-	return 0;
+	buddy_for_each_extent(e, block)
+		touched |= e->touched;
+	if (last.split && at + last.pages < BUDDY_UNIT_PAGES)
+		buddy_unit_join(unit_of(block, &last), at, last.pages, more);
+	else
+		more = 0;
+	if (last.split && !at && last.pages + more == BUDDY_UNIT_PAGES)
+		unsplit_last(block, &last, units++);
+	if (units && parts.units > units)
+		join(&buddy_region_of(block)->units[parts.first], units, parts.units - units);
+	block->nr = set_extents(block->own, block, block->pgoff, pages);
+	block->pages = pages;
+	/* What was added and lies in a split unit of its own is not touched yet. */
+	buddy_for_each_extent(e, block)
+		e->touched = touched && (!e->split || e->first <= last.first);
+	buddy_extent_arrange(block);
 }
 
 /**
@@ -417,31 +447,19 @@ static int extend_units(struct buddy_kblock *block, u32 pages)
  *
  * With region->lock.
  *
- * Return: 0; -ENOSPC (what follows is not free); -EFBIG (the region ends before; or a
- * small block would leave its unit, which it does not start).
+ * Return: 0; -ENOSPC (what follows is not free); -EFBIG (the region ends before).
  */
 int buddy_space_extend(struct buddy_kblock *block, u32 pages)
 {
 	struct buddy_region *region = buddy_region_of(block);
-	struct buddy_extent *last = &block->extents[block->nr - 1];
-	u32 at = last->first % BUDDY_UNIT_PAGES, want = pages - last->at;
 	int err;
 
 	lockdep_assert_held(&region->lock);
 	if (pages > region->pages - block->pgoff)
 		return -EFBIG;
-	if (last->split && want < BUDDY_UNIT_PAGES && at + want <= BUDDY_UNIT_PAGES) {
-		err = buddy_unit_extend(buddy_unit_of(region, last->first), at,
-					last->pages, want - last->pages);
-		if (!err)
-			last->pages = want;
-	} else {
-		/* A small block inside a unit cannot leave it. */
-		err = at ? -EFBIG : extend_units(block, pages);
-	}
-	if (err)
-		return err;
-	block->pages = pages;
-	buddy_extent_arrange(block);
-	return 0;
+	err = buddy_place_take(&region->place, &block->file->place,
+			       block->pgoff + block->pages, pages - block->pages);
+	if (!err)
+		append(block, pages);
+	return err;
 }

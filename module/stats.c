@@ -15,6 +15,22 @@
 
 #define BATCH	16	/* extents looked up before they are copied out */
 
+/* The longest block that a file could have; region->lock is not held all the time. */
+static u32 longest_block(struct buddy_file *file)
+{
+	struct buddy_region *region = file->region;
+	bool known = false;
+	u32 pages = 0;
+
+	while (!known) {
+		spin_lock(&region->lock);
+		known = buddy_place_longest(&region->place, &file->place, &pages);
+		spin_unlock(&region->lock);
+		cond_resched();
+	}
+	return pages;
+}
+
 /**
  * buddy_stats_shortage() - why an allocation found no memory
  * @file: who asked
@@ -25,18 +41,31 @@
 void buddy_stats_shortage(struct buddy_file *file, struct buddy_alloc *alloc)
 {
 	struct buddy_region *region = file->region;
-	u32 largest, private = 0;
+	struct buddy_place *place = &region->place;
+	bool alone = alloc->flags & BUDDY_ALLOC_ALONE;
+	u32 largest = alone ? 0 : longest_block(file);
 
 	guard(spinlock)(&region->lock);
-	largest = buddy_core_largest(&region->core) * BUDDY_UNIT_PAGES;
-	if (!(alloc->flags & BUDDY_ALLOC_ALONE)) {
-		private = file->private;
-		largest = largest ?: buddy_unit_largest(file);
-	}
-	alloc->out_free = buddy_bytes((u64)region->core.free * BUDDY_UNIT_PAGES + private);
+	if (alone)
+		largest = buddy_place_longest_run(place) * BUDDY_UNIT_PAGES;
+	alloc->out_free = buddy_bytes((u64)place->core.free * BUDDY_UNIT_PAGES +
+				      (alone ? 0 : file->place.private));
 	alloc->out_largest = buddy_bytes(largest);
 	alloc->out_returning = buddy_bytes(region->returning) +
 			       buddy_bytes(region->quarantined);
+}
+
+/*
+ * How much of what is free, private memory included, is not in one range: 0 where it is,
+ * or nothing is free; near 1000 where it is in crumbs.
+ */
+static u32 fragmentation(const struct buddy_place *place, u64 largest)
+{
+	u64 free = (u64)place->core.free * BUDDY_UNIT_PAGES + place->private;
+
+	if (!free)
+		return 0;
+	return 1000 - div64_u64(1000 * largest, free);
 }
 
 static u64 unit_bytes(u64 units)
@@ -46,37 +75,40 @@ static u64 unit_bytes(u64 units)
 
 /**
  * buddy_stats() - the answer to BUDDY_IOC_STATS
- * @region: the region
+ * @file: who asks
  * @s: the request, replaced by the reply
  *
  * Return: 0 or -EINVAL.
  */
-int buddy_stats(struct buddy_region *region, struct buddy_stats *s)
+int buddy_stats(struct buddy_file *file, struct buddy_stats *s)
 {
-	const struct buddy_core *core = &region->core;
-	u32 used;
+	struct buddy_region *region = file->region;
+	struct buddy_place *place = &region->place;
+	const struct buddy_core *core = &place->core;
+	u32 used, largest;
 
 	if (s->flags)
 		return -EINVAL;
 	memset(s, 0, sizeof(*s));
+	largest = longest_block(file);
 
 	guard(spinlock)(&region->lock);
-	used = (core->granules - core->free) * BUDDY_UNIT_PAGES - region->private -
+	used = (core->granules - core->free) * BUDDY_UNIT_PAGES - place->private -
 	       region->returning - region->quarantined - region->retired;
 	s->out_region = buddy_bytes(region->pages);
 	s->out_free = unit_bytes(core->free);
 	s->out_used = buddy_bytes(used);
-	s->out_private = buddy_bytes(region->private);
+	s->out_private = buddy_bytes(place->private);
 	s->out_returning = buddy_bytes(region->returning);
 	s->out_quarantined = buddy_bytes(region->quarantined);
 	s->out_reserved = buddy_bytes(region->retired);
-	s->out_largest = unit_bytes(buddy_core_largest(core));
+	s->out_largest = buddy_bytes(largest);
 	s->out_low_water = unit_bytes(core->low_water);
 	s->out_blocks = region->nr_blocks;
 	s->out_allocs = region->allocs;
 	s->out_frees = region->frees;
 	s->out_fails = region->fails;
-	s->out_fragmentation = buddy_core_fragmentation(core);
+	s->out_fragmentation = fragmentation(place, largest);
 	s->out_orders = fls(region->pages);
 	for (u32 order = BUDDY_UNIT_ORDER; order < s->out_orders; order++)
 		s->out_free_blocks[order] =
@@ -127,11 +159,11 @@ static void extent_at(struct buddy_region *region, u32 page, bool all,
 
 	guard(spinlock)(&region->lock);
 	if (unit->state == BUDDY_UNIT_SPLIT) {
-		buddy_bits_find(&unit->bits, page % BUDDY_UNIT_PAGES, &e);
+		buddy_bits_find(buddy_unit_bits(unit), page % BUDDY_UNIT_PAGES, &e);
 		state = e.used ? state_of_range(unit, e.offset) : BUDDY_EXTENT_PRIVATE;
 		e.offset += number * BUDDY_UNIT_PAGES;
 	} else {
-		buddy_core_find(&region->core, number, &e);
+		buddy_core_find(&region->place.core, number, &e);
 		unit = &region->units[e.offset];
 		if (e.used)
 			state = state_of_run(unit);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT
 /*
- * buddy_bits.c - a buddy allocator over the pages of one unit. Its contract is in
+ * buddy_bits.c - which pages of one unit are free. Its contract is in
  * buddy_bits.h.
  *
  * Invariants: @nodes has the number of nodes of each order that @used implies, @free the
@@ -105,12 +105,41 @@ static inline u64 nodes_of(u32 pages)
 	return nodes;
 }
 
+/* The first page from @at on that is used. */
+static u32 next_used(const struct buddy_bits *bits, u32 at)
+{
+	u32 i = at / 64;
+	u64 word;
+
+	word = bits->used[i] & (~0ull << (at % 64));
+	while (!word) {
+		if (64 * ++i >= bits->pages)
+			return bits->pages;
+		word = bits->used[i];
+	}
+	return 64 * i + buddy_ctz64(word);
+}
+
+/* One more than the last page before @at that is used; 0 if there is none. */
+static u32 after_used(const struct buddy_bits *bits, u32 at)
+{
+	u32 i = at / 64;
+	u64 word = 0;
+
+	if (at % 64)
+		word = bits->used[i] & mask_of(0, at % 64);
+	while (!word) {
+		if (!i)
+			return 0;
+		word = bits->used[--i];
+	}
+	return 64 * i + buddy_log2(word) + 1;
+}
+
 static inline bool is_free(const struct buddy_bits *bits, u32 order, u32 at)
 {
 	const u64 *word = &bits->used[at / 64];
 
-	if (order < 6)
-		return !(*word & mask_of(at % 64, 1u << order));
 	for (u32 i = 0; i < 1u << (order - 6); i++)
 		if (word[i])
 			return false;
@@ -120,42 +149,15 @@ static inline bool is_free(const struct buddy_bits *bits, u32 order, u32 at)
 /* The order of the node that holds @at, of which 2^@order pages are known to be free. */
 static u32 node_order(const struct buddy_bits *bits, u32 at, u32 order)
 {
-	while (2u << order <= bits->pages &&
-	       is_free(bits, order, (at >> order ^ 1) << order))
-		order++;
+	u64 word = bits->used[at / 64];
+
+	for (; order < 6 && 2u << order <= bits->pages; order++)
+		if (word >> (at & -(2u << order)) % 64 << (64 - (2u << order)))
+			return order;
+	for (; 2u << order <= bits->pages; order++)
+		if (!is_free(bits, order, (at >> order ^ 1) << order))
+			return order;
 	return order;
-}
-
-/* Nodes of order < 6 in a word of @used, as their first pages. */
-static inline u64 nodes_in_word(u64 used, u32 order)
-{
-	u64 free = ~used, next;
-	u32 k;
-
-	for (k = 0; k < order; k++)
-		free &= (free >> (1u << k)) & first_of[k + 1];
-	/* one whose buddy is free is a part of a larger one */
-	next = free & (free >> (1u << k)) & (k < 5 ? first_of[k + 1] : 1);
-	return free & ~(next | (next << (1u << k)));
-}
-
-/* The lowest node of an order that has one. */
-static u32 lowest_node(const struct buddy_bits *bits, u32 order)
-{
-	u32 at = 0;
-
-	if (1u << order == bits->pages)
-		return 0;
-	if (order < 6) {
-		u64 nodes = nodes_in_word(bits->used[0], order);
-
-		while (!nodes)
-			nodes = nodes_in_word(bits->used[++at], order);
-		return 64 * at + buddy_ctz64(nodes);
-	}
-	while (!is_free(bits, order, at) || node_order(bits, at, order) != order)
-		at += 1u << order;
-	return at;
 }
 
 static inline void take_pages(struct buddy_bits *bits, u32 at, u32 pages)
@@ -168,32 +170,20 @@ static inline void take_pages(struct buddy_bits *bits, u32 at, u32 pages)
 void buddy_bits_init(struct buddy_bits *bits, u32 pages)
 {
 	*bits = (struct buddy_bits){ .pages = pages, .free = pages };
-	/* so that what a word has beyond the map is no node */
+	/* so that what lies beyond the map is no free page */
 	if (pages < 64)
 		bits->used[0] = ~0ull << pages;
+	for (u32 i = (pages + 63) / 64; i < BUDDY_BITS_WORDS; i++)
+		bits->used[i] = ~0ull;
 	bits->nodes = one_node(buddy_log2(pages));
 }
 
-long buddy_bits_alloc(struct buddy_bits *bits, u32 pages, u32 align)
+/* The largest node that starts at @at and ends by @end. */
+static u32 largest_order(u32 at, u32 end)
 {
-	u32 least = buddy_log2(2 * (u64)(pages > align ? pages : align) - 1);
-	u32 order, at;
-	u64 fit;
+	u32 order = buddy_log2(end - at);
 
-	if (least >= BUDDY_BITS_ORDERS)
-		return -ENOMEM;
-	fit = bits->nodes >> field[least];
-	if (!fit)
-		return -ENOMEM;
-	order = order_of_bit[field[least] + buddy_ctz64(fit)];
-	at = lowest_node(bits, order);
-	bits->nodes -= one_node(order);
-	if (pages & (pages - 1))
-		bits->nodes += nodes_of((1u << order) - pages);
-	else
-		bits->nodes += one_below[order] - one_below[buddy_ctz32(pages)];
-	take_pages(bits, at, pages);
-	return at;
+	return at && buddy_ctz32(at) < order ? buddy_ctz32(at) : order;
 }
 
 int buddy_bits_take(struct buddy_bits *bits, u32 at, u32 pages)
@@ -205,7 +195,7 @@ int buddy_bits_take(struct buddy_bits *bits, u32 at, u32 pages)
 	if (test_any(bits->used, at, end))
 		return -EBUSY;
 	while (next < end) {
-		u32 order = node_order(bits, next, 0);
+		u32 order = node_order(bits, next, largest_order(next, end));
 		u32 first = next >> order << order;
 
 		/* what it has before the range stays free */
@@ -232,14 +222,6 @@ static bool is_range(const struct buddy_bits *bits, u32 at, u32 pages)
 		return false;
 	return end == bits->pages || !test_page(bits->used, end) ||
 	       test_page(bits->start, end);
-}
-
-/* The largest node that starts at @at and ends by @end. */
-static u32 largest_order(u32 at, u32 end)
-{
-	u32 order = buddy_log2(end - at);
-
-	return at && buddy_ctz32(at) < order ? buddy_ctz32(at) : order;
 }
 
 int buddy_bits_free(struct buddy_bits *bits, u32 at, u32 pages)
@@ -311,4 +293,152 @@ u32 buddy_bits_count(const struct buddy_bits *bits, u32 order)
 	u64 above = bits->nodes >> field[order];
 
 	return above & ((1ull << (field[order + 1] - field[order])) - 1);
+}
+
+/*
+ * Of the pages that are set, only those stay from which the one @n further is set as well;
+ * n is 1 to 511. Return: there is one.
+ */
+static bool keep_from(u64 *free, u32 n)
+{
+	const u64 *from = free + n / 64;
+	u32 words = BUDDY_BITS_WORDS - n / 64, bits = n % 64, i;
+	u64 any = 0;
+
+	/* upwards: what is read has not been written yet */
+	for (i = 0; i + 1 < words; i++) {
+		/* by two shifts, as one of 64 is not defined */
+		free[i] &= from[i] >> bits | from[i + 1] << 1 << (63 - bits);
+		any |= free[i];
+	}
+	free[i] &= from[i] >> bits;
+	any |= free[i];
+	while (++i < BUDDY_BITS_WORDS)
+		free[i] = 0;
+	return any != 0;
+}
+
+/* The pages at which @pages are free; false if there are none. */
+static bool find_starts(const struct buddy_bits *bits, u32 pages, u64 *free)
+{
+	u64 any = 0;
+
+	for (u32 i = 0; i < BUDDY_BITS_WORDS; i++) {
+		free[i] = ~bits->used[i];
+		any |= free[i];
+	}
+	for (u32 have = 1, step; any && have < pages; have += step) {
+		step = have < pages - have ? have : pages - have;
+		any = keep_from(free, step);
+	}
+	return any != 0;
+}
+
+/* The lowest bit that is set, of a map that is not empty. */
+static u32 lowest_page(const u64 *map)
+{
+	u32 i = 0;
+
+	while (!map[i])
+		i++;
+	return 64 * i + buddy_ctz64(map[i]);
+}
+
+/* The first page from @at on that is free; the end if there is none. */
+static u32 next_free(const struct buddy_bits *bits, u32 at)
+{
+	u32 i = at / 64;
+	u64 word;
+
+	if (at >= BUDDY_BITS_PAGES)
+		return BUDDY_BITS_PAGES;
+	word = ~bits->used[i] & (~0ull << (at % 64));
+	while (!word) {
+		if (++i == BUDDY_BITS_WORDS)
+			return BUDDY_BITS_PAGES;
+		word = ~bits->used[i];
+	}
+	return 64 * i + buddy_ctz64(word);
+}
+
+long buddy_bits_fit(const struct buddy_bits *bits, u32 pages, u32 align)
+{
+	u64 free[BUDDY_BITS_WORDS];
+	u32 order = buddy_log2(align), at = 0;
+
+	if (pages > bits->free)
+		return -ENOMEM;
+	/* Often it is one of the first runs; where these are many, all starts at once. */
+	for (u32 n = 0, first, end; n < 4; n++, at = end) {
+		at = next_free(bits, at);
+		if (at == BUDDY_BITS_PAGES)
+			return -ENOMEM;
+		if (pages == 1 && align == 1)
+			return at;
+		end = next_used(bits, at);
+		first = (at + align - 1) & -align;
+		if (first + pages <= end)
+			return first;
+	}
+	if (!find_starts(bits, pages, free))
+		return -ENOMEM;
+	for (u32 i = 0; i < BUDDY_BITS_WORDS; i++) {
+		u64 fit = free[i] & (order < 6 ? first_of[order] : 1);
+
+		if (order > 6 && i % (align / 64))
+			continue;
+		if (fit)
+			return 64 * i + buddy_ctz64(fit);
+	}
+	return -ENOMEM;
+}
+
+bool buddy_bits_is_free(const struct buddy_bits *bits, u32 at, u32 pages)
+{
+	return !test_any(bits->used, at, at + pages);
+}
+
+u32 buddy_bits_run(const struct buddy_bits *bits, u32 at, u32 *first)
+{
+	*first = after_used(bits, at);
+	return next_used(bits, at) - *first;
+}
+
+u32 buddy_bits_head(const struct buddy_bits *bits)
+{
+	return next_used(bits, 0);
+}
+
+u32 buddy_bits_tail(const struct buddy_bits *bits)
+{
+	return bits->pages - after_used(bits, bits->pages);
+}
+
+u32 buddy_bits_longest(const struct buddy_bits *bits, u32 *first)
+{
+	u64 free[BUDDY_BITS_WORDS], last[BUDDY_BITS_WORDS];
+	u32 have = 1, step;
+
+	if (!find_starts(bits, 1, free))
+		return 0;
+	/* Doubles as long as a run is so long, then adds smaller and smaller steps. */
+	for (step = 1; have < BUDDY_BITS_PAGES; step *= 2) {
+		memcpy(last, free, sizeof(last));
+		if (!keep_from(free, step)) {
+			memcpy(free, last, sizeof(free));
+			break;
+		}
+		have += step;
+	}
+	while (step /= 2) {
+		if (have + step > BUDDY_BITS_PAGES)
+			continue;
+		memcpy(last, free, sizeof(last));
+		if (keep_from(free, step))
+			have += step;
+		else
+			memcpy(free, last, sizeof(free));
+	}
+	*first = lowest_page(free);
+	return have;
 }

@@ -1,17 +1,18 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR MIT */
 /*
- * buddy_bits.h - a buddy allocator over the pages of one unit, in two bitmaps.
+ * buddy_bits.h - which pages of one unit are free: a buddy tree in two bitmaps.
  *
  * For up to 512 pages a tree (buddy_core.h) has more metadata than it manages: 32
  * orders, with a bitmap and a slot each. Here the pages themselves have the bits, and
  * of the free nodes there is only their number by order; the place of a node is computed
- * from the bits of its pages. The contract is that of the tree: the same places, the
- * same coalescing, and the same refusals, which a test holds by replay against it.
+ * from the bits of its pages. The contract is that of the tree: the same coalescing, and
+ * the same refusals, which a test holds by replay against it. Where a range is to lie, the
+ * placement decides (buddy_place.h), by runs of free pages, of which the map tells.
  *
  * Terms
  *   node     2^k pages at a multiple of 2^k, free as a whole, with a buddy that is not:
  *            what a tree would have in its free lists of order k
- *   range    what alloc() or take() gave: an offset and a length in pages
+ *   range    what take() gave: an offset and a length in pages
  *
  * The work of a call is bounded by the number of orders (10) and of words (8).
  *
@@ -52,19 +53,6 @@ struct buddy_bits {
  * @pages: 1 .. BUDDY_BITS_PAGES, a power of two
  */
 void buddy_bits_init(struct buddy_bits *bits, u32 pages);
-
-/**
- * buddy_bits_alloc() - allocate a range
- * @bits: the map
- * @pages: 1 or more
- * @align: 0, or a power of two up to the size of the map: the offset is a multiple of it
- *
- * The range starts the lowest of the smallest nodes that hold it with its natural
- * alignment (@pages rounded up to a power of two) and with @align.
- *
- * Return: the offset; -ENOMEM if no node is large enough.
- */
-long buddy_bits_alloc(struct buddy_bits *bits, u32 pages, u32 align);
 
 /**
  * buddy_bits_take() - allocate this very range
@@ -126,6 +114,61 @@ void buddy_bits_find(const struct buddy_bits *bits, u32 at,
  * Return: pages, 0 if none is free.
  */
 u32 buddy_bits_largest(const struct buddy_bits *bits);
+
+/**
+ * buddy_bits_fit() - the first place for a range, at any node
+ * @bits: the map
+ * @pages: 1 or more
+ * @align: a power of two up to BUDDY_BITS_PAGES: the offset is a multiple of it
+ *
+ * Return: the offset, for buddy_bits_take(); -ENOMEM if there is none.
+ */
+long buddy_bits_fit(const struct buddy_bits *bits, u32 pages, u32 align);
+
+/**
+ * buddy_bits_is_free() - are all pages of a range free?
+ * @bits: the map
+ * @at: first page
+ * @pages: length; it ends in the map
+ *
+ * Return: true or false.
+ */
+bool buddy_bits_is_free(const struct buddy_bits *bits, u32 at, u32 pages);
+
+/**
+ * buddy_bits_run() - the run of free pages around a page
+ * @bits: the map
+ * @at: a free page
+ * @first: the first page of the run
+ *
+ * Return: its length.
+ */
+u32 buddy_bits_run(const struct buddy_bits *bits, u32 at, u32 *first);
+
+/**
+ * buddy_bits_head() - the free pages at the start
+ * @bits: the map
+ *
+ * Return: number of pages.
+ */
+u32 buddy_bits_head(const struct buddy_bits *bits);
+
+/**
+ * buddy_bits_tail() - the free pages at the end
+ * @bits: the map
+ *
+ * Return: number of pages.
+ */
+u32 buddy_bits_tail(const struct buddy_bits *bits);
+
+/**
+ * buddy_bits_longest() - the longest run of free pages
+ * @bits: the map
+ * @first: its first page, if it is not 0; the lowest of several
+ *
+ * Return: its length.
+ */
+u32 buddy_bits_longest(const struct buddy_bits *bits, u32 *first);
 
 /**
  * buddy_bits_count() - number of free nodes of an order

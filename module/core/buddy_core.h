@@ -227,6 +227,16 @@ int buddy_core_find(const struct buddy_core *core, u32 offset,
 		    struct buddy_core_span *span);
 
 /**
+ * buddy_core_is_free() - is a granule free?
+ * @core: the tree
+ * @offset: a granule of the tree
+ * @first: if so: the first granule of its node
+ *
+ * Return: true or false.
+ */
+bool buddy_core_is_free(const struct buddy_core *core, u32 offset, u32 *first);
+
+/**
  * buddy_core_largest() - the largest free node
  * @core: the tree
  *

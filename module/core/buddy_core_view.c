@@ -50,6 +50,17 @@ int buddy_core_find(const struct buddy_core *core, u32 offset,
 	return 0;
 }
 
+bool buddy_core_is_free(const struct buddy_core *core, u32 offset, u32 *first)
+{
+	u32 order = free_node_at(core, offset);
+
+	buddy_assert_owned(core);
+	if (order == BUDDY_CORE_ORDERS)
+		return false;
+	*first = offset >> order << order;
+	return true;
+}
+
 u32 buddy_core_largest(const struct buddy_core *core)
 {
 	u32 orders = core->slot_mask | core->map_mask;

@@ -174,17 +174,17 @@ static inline u32 predecessor(const struct buddy_core *core, u32 offset)
 /* The order of the free node that holds @offset, or BUDDY_CORE_ORDERS. */
 static inline u32 free_node_at(const struct buddy_core *core, u32 offset)
 {
-	u32 order;
+	u32 orders = core->slot_mask | core->map_mask;
 
-	for (order = 0; order < BUDDY_CORE_ORDERS; order++) {
-		u32 start = offset >> order << order;
+	for (; orders; orders &= orders - 1) {
+		u32 order = buddy_ctz32(orders), unit = 1u << order;
+		u32 start = offset & -unit;
 
-		if ((core->slot[order] == start &&
-		     core->slot_mask & (1u << order)) ||
-		    map_has(core, order, start))
-			break;
+		if ((core->slot[order] == start && core->slot_mask & unit) ||
+		    (core->map_mask & unit && map_has(core, order, start)))
+			return order;
 	}
-	return order;
+	return BUDDY_CORE_ORDERS;
 }
 
 #endif /* BUDDY_NODES_H */

@@ -17,9 +17,8 @@
  * @scatter: need not be contiguous: neither with @pow2 nor with @align
  * @shift: a granule is 2^shift bytes
  * @limit: granules of the whole tree
- * @granules: out: size for buddy_core_alloc()
- * @granule_align: out: alignment for buddy_core_alloc(); 0 where the natural
- *                 one is enough
+ * @granules: out: length in granules
+ * @granule_align: out: alignment in granules; 0 where none is asked for
  */
 struct buddy_request {
 	u64 length;
@@ -60,8 +59,6 @@ static inline int buddy_request_check(struct buddy_request *r)
 	}
 	r->granules = (u32)granules;
 	r->granule_align = (u32)(r->align >> r->shift);
-	if (r->granule_align <= r->granules)
-		r->granule_align = 0;
 	return 0;
 }
 

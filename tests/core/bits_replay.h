@@ -43,7 +43,7 @@ static inline u32 twins_roll(struct twins *t, u32 below)
 /* Everything that can be asked of the two without changing them. */
 static inline void twins_compare(struct twins *t)
 {
-	u32 pages = t->bits.pages, at = 0;
+	u32 pages = t->bits.pages, at = 0, first;
 
 	expect_eq(t->bits.free, t->core.free);
 	expect_eq(buddy_bits_largest(&t->bits), buddy_core_largest(&t->core));
@@ -60,6 +60,8 @@ static inline void twins_compare(struct twins *t)
 		expect_eq(buddy_core_find(&t->core, inside, &b), 0);
 		expect(a.offset == b.offset && a.size == b.size && a.used == b.used);
 		buddy_bits_find(&t->bits, at, &a);
+		expect_eq(buddy_core_is_free(&t->core, at, &first), !a.used);
+		expect(a.used || first == a.offset);
 		at = a.offset + a.size;
 	}
 }
@@ -72,11 +74,46 @@ static inline void twins_add(struct twins *t, u32 at, u32 pages)
 
 static inline void twins_alloc(struct twins *t, u32 pages, u32 align)
 {
-	long at = buddy_bits_alloc(&t->bits, pages, align);
+	long at = buddy_core_alloc(&t->core, pages, align);
 
-	expect_eq(at, buddy_core_alloc(&t->core, pages, align));
-	if (at >= 0)
-		twins_add(t, (u32)at, pages);
+	if (at < 0)
+		return;
+	expect_eq(buddy_bits_take(&t->bits, (u32)at, pages), 0);
+	twins_add(t, (u32)at, pages);
+}
+
+/* The searches, against one look at each page. */
+static inline void twins_search(struct twins *t, u32 pages, u32 align)
+{
+	u32 run = 0, longest = 0, longest_at = 0, first, end;
+	long fit = -ENOMEM;
+
+	for (u32 at = 0; at <= t->bits.pages; at++) {
+		if (at < t->bits.pages && buddy_bits_is_free(&t->bits, at, 1)) {
+			run++;
+			continue;
+		}
+		first = (at - run + align - 1) & -align;
+		if (fit < 0 && first + pages <= at)
+			fit = first;
+		if (run > longest) {
+			longest = run;
+			longest_at = at - run;
+		}
+		if (run) {
+			expect_eq(buddy_bits_run(&t->bits, at - 1 - run / 2, &end), run);
+			expect_eq(end, at - run);
+		}
+		if (run == at)
+			expect_eq(buddy_bits_head(&t->bits), run);
+		if (at == t->bits.pages)
+			expect_eq(buddy_bits_tail(&t->bits), run);
+		run = 0;
+	}
+	expect_eq(buddy_bits_fit(&t->bits, pages, align), fit);
+	first = 0;
+	expect_eq(buddy_bits_longest(&t->bits, &first), longest);
+	expect_eq(first, longest_at);
 }
 
 static inline void twins_take(struct twins *t, u32 at, u32 pages)
@@ -111,6 +148,12 @@ static inline bool twins_join(struct twins *t, u32 at, u32 first, u32 second)
 
 	expect_eq(err, buddy_core_join(&t->core, at, first, second));
 	return !err;
+}
+
+static inline void twins_random_search(struct twins *t)
+{
+	twins_search(t, 1 + twins_roll(t, twins_roll(t, 2) ? 8 : BUDDY_BITS_PAGES),
+		     1u << twins_roll(t, BUDDY_BITS_ORDERS));
 }
 
 static inline void twins_random_call(struct twins *t)
@@ -165,6 +208,8 @@ static inline void bits_random(struct twins *t, u32 pages, u32 calls)
 	twins_start(t, pages);
 	for (u32 i = 0; i < calls && !tap_failures; i++) {
 		twins_random_call(t);
+		if (twins_roll(t, 4) == 0)
+			twins_random_search(t);
 		if (!(i % 64))
 			twins_compare(t);
 	}

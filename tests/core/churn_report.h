@@ -14,6 +14,11 @@
 #include "churn.h"
 
 #define CHURN_SEED	88172645463325252ull
+/* Does the backend make scattered blocks of one range? */
+#ifndef CHURN_ONE_RANGE
+#define CHURN_ONE_RANGE	0
+#endif
+
 #define CHURN_ANY	(-1)	/* of most_refused: not held to it */
 
 /*
@@ -161,6 +166,9 @@ static inline bool churn_passes(const struct churn *s, const struct churn_floor 
 	ok &= churn_held(!r->behind || grown >= floor->grown, "grown", grown, floor->grown);
 	ok &= churn_held(floor->most_refused == CHURN_ANY || r->refused <= floor->most_refused,
 			 "refused", (double)r->refused, (double)floor->most_refused);
+	/* There a scattered block is one range: what could be gathered does not count. */
+	if (CHURN_ONE_RANGE && s->flags & BUDDY_ALLOC_SCATTER)
+		avoidable = 0;
 	ok &= churn_held(avoidable <= CHURN_MOST_AVOIDABLE, "avoidable", avoidable, CHURN_MOST_AVOIDABLE);
 	ok &= churn_held(split <= CHURN_MOST_SPLIT, "split without need", split, CHURN_MOST_SPLIT);
 	ok &= churn_held(s->flags || !r->refused || largest >= CHURN_LEAST_LARGEST, "out_largest right",

@@ -153,7 +153,7 @@ static const struct file_operations share_fops = {
 
 static struct file *share(u32 pages, u32 flags)
 {
-	struct buddy_kblock *block = buddy_kblock_alloc(world_file, pages, 0, flags);
+	struct buddy_kblock *block = world_alloc_as(world_file, pages, flags);
 	struct file *file;
 
 	KUNIT_ASSERT_FALSE(tap_test, IS_ERR(block));

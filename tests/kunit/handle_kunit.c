@@ -11,7 +11,7 @@ static struct buddy_kblock *block;
 
 static void begin(void)
 {
-	block = buddy_kblock_alloc(world_file, 1, 0, 0);
+	block = world_alloc(world_file, 1);
 	if (IS_ERR(block))
 		expect(!"no block");
 }

@@ -13,7 +13,7 @@
 
 static struct buddy_kblock *block_of(u32 pages)
 {
-	struct buddy_kblock *block = buddy_kblock_alloc(world_file, pages, 0, 0);
+	struct buddy_kblock *block = world_alloc(world_file, pages);
 
 	KUNIT_ASSERT_FALSE(tap_test, IS_ERR(block));
 	return block;
@@ -117,7 +117,7 @@ static void untouched(void)
 
 	get_page(page);
 	buddy_kblock_put(block, true);
-	expect_eq(world_region->core.free, WORLD_UNITS);
+	expect_eq(world_region->place.core.free, WORLD_UNITS);
 	put_page(page);
 }
 
@@ -130,14 +130,14 @@ static void allocation_helps(void)
 	get_page(page);
 	buddy_kblock_put(block, true);
 	/* a unit is held: the allocation finds that out and does not wait for ever */
-	block = buddy_kblock_alloc(world_file, world_region->pages, 0, 0);
+	block = world_alloc(world_file, world_region->pages);
 	expect_eq(PTR_ERR(block), -ENOMEM);
 	expect_eq(state_pages(&world_region->quarantined), 512);
 	expect_eq(state_pages(&world_region->returning), 0);
 	msleep(300);
 	put_page(page);
 	/* the next poll may be far away: the allocation asks for a check */
-	block = buddy_kblock_alloc(world_file, world_region->pages, 0, 0);
+	block = world_alloc(world_file, world_region->pages);
 	expect(!IS_ERR(block));
 	if (!IS_ERR(block))
 		buddy_kblock_put(block, true);
@@ -170,7 +170,7 @@ static void allocation_waits_for_no_poll(void)
 	while (!postpone_poll(world_file))
 		usleep_range(1000, 1100);
 	put_page(page);
-	block = buddy_kblock_alloc(world_file, world_region->pages, 0, false);
+	block = world_alloc(world_file, world_region->pages);
 	expect(!IS_ERR(block));
 	if (!IS_ERR(block))
 		buddy_kblock_put(block, true);
@@ -238,7 +238,7 @@ static void a_unit_at_a_time(void)
 static void outlives_its_file(void)
 {
 	struct buddy_file *file = buddy_file_create(world_region);
-	struct buddy_kblock *block = buddy_kblock_alloc(file, 10, 0, 0);
+	struct buddy_kblock *block = world_alloc(file, 10);
 	struct page *page = page_of(block, 0);
 
 	dirty(block);
@@ -304,7 +304,7 @@ static void unload_while_pinned(void)
 	KUNIT_ASSERT_FALSE(tap_test, IS_ERR(region));
 	file = buddy_file_create(region);
 	for (int i = 0; i < ARRAY_SIZE(lengths); i++) {
-		struct buddy_kblock *block = buddy_kblock_alloc(file, lengths[i], 0, 0);
+		struct buddy_kblock *block = world_alloc(file, lengths[i]);
 
 		KUNIT_ASSERT_FALSE(tap_test, IS_ERR(block));
 		dirty(block);

@@ -173,7 +173,7 @@ static void of_any_size(void)
 		if (IS_ERR(region))
 			return;
 		expect_eq(region->pages, units * BUDDY_UNIT_PAGES);
-		expect_eq(region->core.free, units);
+		expect_eq(region->place.core.free, units);
 		expect(region->base_pfn + region->pages <= world_region->base_pfn ||
 		       world_region->base_pfn + world_region->pages <=
 			       region->base_pfn);

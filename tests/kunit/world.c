@@ -75,21 +75,43 @@ static const char *fault_of_units(struct buddy_region *region)
 		if (unit->number != i)
 			return "a unit has another number";
 		if (unit->state != BUDDY_UNIT_SPLIT) {
-			if (!list_empty(&unit->free) || !list_empty(&unit->aliases))
+			if (!list_empty(&unit->aliases))
 				return "a unit that is not split is in a list";
 			continue;
 		}
 		if (!unit->file)
 			return "a split unit has no file";
-		if (!bits_are_sound(&unit->bits))
+		if (!bits_are_sound(buddy_unit_bits(unit)))
 			return "the map of a unit is not that of its ranges";
-		if (!bitmap_subset(unit->dead, (unsigned long *)unit->bits.used, BUDDY_BITS_PAGES))
+		if (!bitmap_subset(unit->dead, (unsigned long *)buddy_unit_bits(unit)->used,
+				   BUDDY_BITS_PAGES))
 			return "a page that waits is free";
-		if (unit->bits.free == BUDDY_UNIT_PAGES)
+		if (buddy_unit_bits(unit)->free == BUDDY_UNIT_PAGES)
 			return "a unit without blocks is split";
-		private += unit->bits.free;
+		private += buddy_unit_bits(unit)->free;
 	}
-	return private == region->private ? NULL : "private is wrong";
+	return private == region->place.private ? NULL : "private is wrong";
+}
+
+/* The placement, and what it knows of each file that has a split unit. */
+static const char *fault_of_place(struct buddy_region *region)
+{
+	struct buddy_place_owner *owners[8];
+	u32 nr = 0, k;
+
+	for (u32 i = 0; i < region->pages / BUDDY_UNIT_PAGES; i++) {
+		struct buddy_file *file = region->units[i].file;
+
+		if (region->units[i].state != BUDDY_UNIT_SPLIT)
+			continue;
+		for (k = 0; k < nr && owners[k] != &file->place;)
+			k++;
+		if (k == ARRAY_SIZE(owners))
+			return "the tests have more files than they check";
+		owners[k] = &file->place;
+		nr = max(nr, k + 1);
+	}
+	return buddy_place_check(&region->place, owners, nr);
 }
 
 const char *world_fault(u32 used)
@@ -99,10 +121,10 @@ const char *world_fault(u32 used)
 	u32 sum;
 
 	spin_lock(&region->lock);
-	why = buddy_core_check(&region->core);
+	why = fault_of_place(region);
 	if (!why)
 		why = fault_of_units(region);
-	sum = region->core.free * BUDDY_UNIT_PAGES + region->private +
+	sum = region->place.core.free * BUDDY_UNIT_PAGES + region->place.private +
 	      region->returning + region->quarantined + region->retired;
 	if (!why && sum + used != region->pages)
 		why = "the states do not add up to the region";
@@ -117,7 +139,7 @@ bool world_is_free(void)
 
 	for (int i = 0; i < 5000 && !is_free; i++) {
 		spin_lock(&region->lock);
-		is_free = region->core.free == region->core.granules;
+		is_free = region->place.core.free == region->place.core.granules;
 		spin_unlock(&region->lock);
 		if (!is_free)
 			usleep_range(1000, 2000);

@@ -34,6 +34,19 @@ void world_exit(struct kunit *test);
 		.test_cases = _name##_cases_kunit,			\
 	};								\
 	kunit_test_suite(_name##_suite)
+/* A block with one reference; or an errno. @flags: BUDDY_ALLOC_* */
+static inline struct buddy_kblock *world_alloc_as(struct buddy_file *file, u32 pages,
+						  u32 flags)
+{
+	struct buddy_want want = { .pages = pages, .flags = flags };
+
+	return buddy_kblock_alloc(file, &want);
+}
+
+static inline struct buddy_kblock *world_alloc(struct buddy_file *file, u32 pages)
+{
+	return world_alloc_as(file, pages, 0);
+}
 
 /* A sentence that names a broken invariant, or NULL. */
 const char *world_fault(u32 used);

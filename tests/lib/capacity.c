@@ -6,6 +6,7 @@
  *
  * Usage: capacity_plain [--test | --json] [--stream NAME] [--operations N] [--seed N]
  */
+#define CHURN_ONE_RANGE	1
 #include "churn_report.h"
 #include "lib_churn.h"
 

@@ -108,7 +108,7 @@ TEST_F(device, free_while_mapped)
 	expect_eq(get_stats(fd).out_used, 8 * PAGE);
 	/* still ours, pages that were never touched too */
 	fill(p, 2, 8 * PAGE);
-	expect_eq(alloc_block(fd, region - 8 * PAGE, &b), -ENOMEM);
+	expect_eq(alloc_block(fd, region - 7 * PAGE, &b), -ENOMEM);
 	munmap(p, 4 * PAGE);
 	expect_eq(get_stats(fd).out_used, 8 * PAGE);
 	fill(p + 4 * PAGE, 3, 4 * PAGE);

@@ -43,7 +43,7 @@
  *            above out_max_align, an unknown flag, a reserved member that is not 0, a
  *            size below that of the first version of the struct.
  *   EFBIG    The length can never be served: it is above the whole region, or GROW would
- *            leave the region or the 2 MiB unit of a small block.
+ *            leave the region.
  *   ENOMEM   The region has no free range of this length (the reply of ALLOC and BATCH
  *            says what is free), or the memory behind the block is not free (GROW), or
  *            the kernel has no memory for its own data.
@@ -175,7 +175,7 @@ struct buddy_info {
  * @out_handle: handle of the block
  * @out_free: with ENOMEM: bytes that this file can allocate; with BUDDY_ALLOC_ALONE those
  *            in whole units
- * @out_largest: with ENOMEM: bytes of the largest naturally aligned free range; with
+ * @out_largest: with ENOMEM: bytes of the longest block that this file could have; with
  *               BUDDY_ALLOC_ALONE of whole units, 0 if no unit is free
  * @out_returning: with ENOMEM: bytes being reclaimed, or in quarantine
  * @out_account_limit: with ENOMEM or EDQUOT: bytes that the account of the caller may
@@ -196,11 +196,16 @@ struct buddy_info {
  * reclaimed, the call reclaims memory itself, or waits for it, before it fails. A fatal
  * signal ends it.
  *
+ * It fails only if there is no free range of this length, so aligned, in free units and the
+ * split ones of this file. If many ranges are long enough and none of them fits by its
+ * alignment, the call looks at some of them only. For BUDDY_ALLOC_POW2 and an @align above
+ * 2 MiB the range is a node of the buddy tree: 2^n units at a multiple of 2^n.
+ *
  * With BUDDY_ALLOC_SCATTER the time depends on the number of extents: ranges of whole
- * units, then one range or more for the rest. The call fails only if too few units are
- * free. A scattered block can be trimmed but not grown, and a device sees a list of
- * ranges. It starts at a multiple of the granule. If one range is free, the block is
- * contiguous and like any other.
+ * units, then one range or more for the rest. The call fails only if fewer bytes are free
+ * to this file, in free units and in its split ones, than it asks for. A scattered block
+ * can be trimmed but not grown, and a device sees a list of ranges. It starts at a multiple
+ * of the granule. If one range is free, the block is contiguous and like any other.
  *
  * With BUDDY_ALLOC_ALONE no other block, of the same open file or another, ever lies in a
  * 2 MiB unit of the block. So a process that has a block fd or a dma-buf of it cannot delay
@@ -254,13 +259,14 @@ struct buddy_free {
  *                whole unit of a block that had it whole;
  *                withheld until the module is unloaded.
  *                region = free + used + private + returning + quarantined + reserved
- * @out_largest: bytes of the largest naturally aligned free range
+ * @out_largest: bytes of the longest block that the calling file could have
  * @out_low_water: smallest value that out_free ever had
  * @out_blocks: number of blocks in out_used
  * @out_allocs: blocks allocated since load
  * @out_frees: blocks released since load; their memory is reclaimed later, in parts
  * @out_fails: allocations that failed for lack of memory since load
- * @out_fragmentation: 1 - out_largest / out_free, in 1/1000
+ * @out_fragmentation: 1 - out_largest / (out_free + out_private), in 1/1000; 0 if that is
+ *                     one range, or nothing is free
  * @out_orders: number of valid entries of @out_free_blocks
  * @out_free_blocks: naturally aligned free ranges of out_granule << index bytes
  *
@@ -471,8 +477,7 @@ struct buddy_batch {
  * mapped any more, and is zeroed with the block.
  *
  * Both require that the handle is the only reference to the block, otherwise they return
- * EBUSY: the block must not be mapped, nor have a block fd or a dma-buf. A block below
- * 2 MiB grows within its 2 MiB unit, and beyond the unit only if it starts the unit.
+ * EBUSY: the block must not be mapped, nor have a block fd or a dma-buf.
  */
 struct buddy_resize {
 	__u32 size;

@@ -225,7 +225,8 @@ static void alone_in_three_mib(void)
 	expect_eq(buddy_block_alloc(own, 2 * MIB + 1, 0, BUDDY_ALLOC_ALONE, &a), -EFBIG);
 	expect_eq(buddy_block_alloc(own, 2 * MIB, 0, BUDDY_ALLOC_ALONE, &a), 0);
 	expect_eq(buddy_block_request(own, &request, &b), -ENOMEM);
-	expect_eq(request.out_free, MIB);
+	expect_eq(request.out_free, 0);
+	expect_eq(request.out_largest, 0);
 	expect_eq(buddy_block_alloc(own, MIB, 0, 0, &b), 0);
 	expect_eq(buddy_block_free(a), 0);
 	expect_eq(buddy_block_free(b), 0);

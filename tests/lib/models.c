@@ -22,11 +22,11 @@
  * cent or per mille. To become: 1.02 for each model, 1.4, and 5.5 and 3 %.
  */
 static const struct { const char *model; double most; } weights[] = {
-	{ "2b", 1.01 }, { "4b", 1.22 }, { "8b", 1.09 },
+	{ "2b", 1.01 }, { "4b", 1.02 }, { "8b", 1.01 },
 };
-#define BATCH_MOST		2.55	/* of the peak of 200 requests */
-#define TRACE_MOST_EXACT	16.8	/* % of the requests of the trace, refused */
-#define TRACE_MOST_SCATTER	16.8
+#define BATCH_MOST		1.28	/* of the peak of 200 requests */
+#define TRACE_MOST_EXACT	5.1	/* % of the requests of the trace, refused */
+#define TRACE_MOST_SCATTER	5.1
 
 #define DEVICE_MOST		1.02	/* of the bytes of the tensors: the region */
 #define ABSENT			"no tables in BUDDY_DATA or ../shared/data"

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
 /*
- * process.c - the backend without a module: a memfd, and the tree of module/core
- * over its pages. Answers the same commands with the same errnos; what it cannot
- * do (SHARE, DMABUF: its blocks are ranges of one file) is EOPNOTSUPP.
+ * process.c - the backend without a module: a memfd, and the placement of module/core
+ * over its pages, with one owner. Answers the same commands with the same errnos; what
+ * it cannot do (SHARE, DMABUF: its blocks are ranges of one file) is EOPNOTSUPP.
  *
- * Owns opening, closing and questions; process_block.c has what changes the tree.
+ * Owns opening, closing and questions; process_block.c has what changes the placement.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -24,7 +24,7 @@ static int do_info(struct process_dev *p, struct buddy_info *info)
 		.size = info->size,
 		.out_abi_version = BUDDY_ABI_VERSION,
 		.out_granule = 1u << p->shift,
-		.out_region = buddy_process_bytes(p, p->core.granules),
+		.out_region = buddy_process_bytes(p, p->granules),
 		.out_max_align = BUDDY_PROCESS_ALIGN,
 		.out_base_align = 1u << p->shift,
 		.out_node = -1,
@@ -32,29 +32,64 @@ static int do_info(struct process_dev *p, struct buddy_info *info)
 	return 0;
 }
 
+/* As the module has it: how much of what is free is not in one range. */
+static uint32_t fragmentation(uint32_t free_granules, uint32_t largest)
+{
+	return free_granules ? 1000 - (uint32_t)(1000ull * largest / free_granules) : 0;
+}
+
+/* Naturally aligned free ranges: nodes of the tree over units, and of split units. */
+static void count_free(const struct process_dev *p, struct buddy_stats *s)
+{
+	const uint32_t unit_order = BUDDY_BITS_ORDERS - 1;
+	struct rb_node *node = rb_first(&p->owner.units);
+
+	for (uint32_t order = unit_order; order < s->out_orders; order++)
+		s->out_free_blocks[order] = buddy_core_count(&p->place.core, order - unit_order);
+	for (; node; node = rb_next(node))
+		for (uint32_t order = 0; order < unit_order; order++)
+			s->out_free_blocks[order] += buddy_bits_count(
+				&rb_entry(node, struct buddy_place_unit, node)->bits, order);
+}
+
 static int do_stats(struct process_dev *p, struct buddy_stats *s)
 {
-	const struct buddy_core *core = &p->core;
+	uint32_t granules = buddy_process_free_granules(p);
+	uint32_t largest = buddy_process_longest(p);
 
 	if (s->flags)
 		return -EINVAL;
 	*s = (struct buddy_stats){
 		.size = s->size,
-		.out_region = buddy_process_bytes(p, core->granules),
-		.out_free = buddy_process_bytes(p, core->free),
-		.out_used = buddy_process_bytes(p, core->granules - core->free),
-		.out_largest = buddy_process_bytes(p, buddy_core_largest(core)),
-		.out_low_water = buddy_process_bytes(p, core->low_water),
-		.out_blocks = core->allocs - core->frees,
-		.out_allocs = core->allocs,
-		.out_frees = core->frees,
+		.out_region = buddy_process_bytes(p, p->granules),
+		.out_free = buddy_process_bytes(p, granules),
+		.out_used = buddy_process_bytes(p, p->granules - granules),
+		.out_largest = buddy_process_bytes(p, largest),
+		.out_low_water = buddy_process_bytes(p, p->low_water),
+		.out_blocks = p->allocs - p->frees,
+		.out_allocs = p->allocs,
+		.out_frees = p->frees,
 		.out_fails = p->fails,
-		.out_fragmentation = buddy_core_fragmentation(core),
-		.out_orders = buddy_log2(core->granules) + 1,
+		.out_fragmentation = fragmentation(granules, largest),
+		.out_orders = buddy_log2(p->granules) + 1,
 	};
-	for (uint32_t order = 0; order < s->out_orders; order++)
-		s->out_free_blocks[order] = buddy_core_count(core, order);
+	count_free(p, s);
 	return 0;
+}
+
+/* The free range or the part of a block that holds a granule. */
+static void find_extent(const struct process_dev *p, uint32_t at, struct buddy_core_span *e)
+{
+	const struct buddy_place_unit *unit = &p->place.units[at / BUDDY_PLACE_UNIT];
+
+	if (unit->state == BUDDY_PLACE_SPLIT) {
+		buddy_bits_find(&unit->bits, at % BUDDY_PLACE_UNIT, e);
+		e->offset += at - at % BUDDY_PLACE_UNIT;
+	} else {
+		buddy_core_find(&p->place.core, at / BUDDY_PLACE_UNIT, e);
+		e->offset *= BUDDY_PLACE_UNIT;
+		e->size *= BUDDY_PLACE_UNIT;
+	}
 }
 
 static int do_extents(struct process_dev *p, struct buddy_extents *x)
@@ -66,9 +101,8 @@ static int do_extents(struct process_dev *p, struct buddy_extents *x)
 	if (x->flags || !x->count)
 		return -EINVAL;
 	x->out_count = 0;
-	for (; at < p->core.granules && x->out_count < x->count;
-	     at = (uint64_t)e.offset + e.size) {
-		buddy_core_find(&p->core, (uint32_t)at, &e);
+	for (; at < p->granules && x->out_count < x->count; at = (uint64_t)e.offset + e.size) {
+		find_extent(p, (uint32_t)at, &e);
 		entries[x->out_count++] = (struct buddy_extent_entry){
 			.offset = buddy_process_bytes(p, e.offset),
 			.length = buddy_process_bytes(p, e.size),
@@ -76,7 +110,7 @@ static int do_extents(struct process_dev *p, struct buddy_extents *x)
 			.pid = e.used ? p->pid : 0,
 		};
 	}
-	x->out_next = buddy_process_bytes(p, at < p->core.granules ? at : p->core.granules);
+	x->out_next = buddy_process_bytes(p, at < p->granules ? at : p->granules);
 	return 0;
 }
 
@@ -130,8 +164,9 @@ static void process_close(struct buddy_dev *dev)
 
 	pthread_mutex_destroy(&p->lock);
 	buddy_dev_leave(dev);
+	buddy_process_table_reset(&p->blocks);
+	free(p->place.units);
 	free(p->core_mem);
-	free(p->alone);
 	free(p);
 }
 
@@ -141,18 +176,37 @@ static int region_refused(struct buddy_dev *dev, uint64_t bytes, int error)
 		.operation = OP_REGION, .error = error, .length = bytes }, dev, NULL);
 }
 
-/* Of the table of blocks that lie alone. */
-static size_t units_bytes(const struct process_dev *p)
+static uint32_t nr_units(uint32_t granules)
 {
-	return (p->core.granules / buddy_process_unit(p) + 1) * sizeof(*p->alone);
+	return (granules - 1) / BUDDY_PLACE_UNIT + 1;
+}
+
+/* All is free; what the last unit has beyond the region is taken, and stays so. */
+static int reset_place(struct process_dev *p)
+{
+	uint32_t units = nr_units(p->granules), beyond = units * BUDDY_PLACE_UNIT - p->granules;
+	struct buddy_place_unit *table;
+
+	/* A large table is not in memory before its units are used. */
+	free(p->place.units);
+	table = p->place.units = calloc(units, sizeof(*table));
+	if (!table)
+		return -ENOMEM;
+	p->owner = (struct buddy_place_owner){ 0 };
+	buddy_place_init(&p->place, units, p->core_mem, table);
+	if (beyond)
+		buddy_place_take(&p->place, &p->owner, p->granules, beyond);
+	buddy_process_table_reset(&p->blocks);
+	p->low_water = p->granules;
+	p->allocs = p->frees = p->fails = 0;
+	return 0;
 }
 
 /* An empty region of the size that it has. */
 static int process_reopen(struct buddy_dev *dev)
 {
 	struct process_dev *p = (struct process_dev *)dev;
-	uint32_t granules = p->core.granules;
-	uint64_t bytes = buddy_process_bytes(p, granules);
+	uint64_t bytes = buddy_process_bytes(p, p->granules);
 	uint64_t end = BUDDY_PROCESS_BASE + bytes;
 	struct rlimit limit;
 	int err, fd;
@@ -160,6 +214,8 @@ static int process_reopen(struct buddy_dev *dev)
 	/* a file above this limit is a signal that ends the program */
 	if (!getrlimit(RLIMIT_FSIZE, &limit) && end > limit.rlim_cur)
 		return region_refused(dev, bytes, -EFBIG);
+	if (reset_place(p))
+		return buddy_fail_memory(OP_REGION, dev, bytes);
 	fd = memfd_create("buddy-process", MFD_CLOEXEC);
 	if (fd < 0)
 		return region_refused(dev, bytes, -errno);
@@ -173,8 +229,6 @@ static int process_reopen(struct buddy_dev *dev)
 		return err;
 	p->pid = getpid();
 	pthread_mutex_init(&p->lock, NULL);
-	buddy_core_init(&p->core, granules, p->core_mem);
-	memset(p->alone, 0, units_bytes(p));
 	return 0;
 }
 
@@ -193,10 +247,9 @@ static int process_init(struct process_dev *p, uint64_t size)
 	granules = ((size - 1) >> p->shift) + 1;
 	if (granules > BUDDY_CORE_MAX_GRANULES)
 		return region_refused(&p->dev, size, -EFBIG);
-	p->core_mem = aligned_alloc(16, buddy_core_bytes((uint32_t)granules));
-	p->core.granules = (uint32_t)granules;
-	p->alone = malloc(units_bytes(p));
-	if (!p->core_mem || !p->alone)
+	p->granules = (uint32_t)granules;
+	p->core_mem = aligned_alloc(16, buddy_core_bytes(nr_units(p->granules)));
+	if (!p->core_mem)
 		return buddy_fail_memory(OP_REGION, &p->dev, size);
 	return process_reopen(&p->dev);
 }

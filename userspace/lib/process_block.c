@@ -2,11 +2,13 @@
 /*
  * process_block.c - blocks of the process backend: ranges of its memfd.
  *
- * All is called with the lock of the process_dev. A freed range is punched out of
- * the memfd before it goes back to the tree, so what is in the tree is zero, as in
- * the module. A block's handle is its first granule + 1.
+ * The placement says where a block lies (core/buddy_place.h), and the table of blocks how
+ * long it is. Invariant: the parts that a block has in the placement are those that
+ * buddy_place_parts() tells of its range.
  *
- * A block that lies alone takes whole units of 2 MiB; its length is in p->alone[].
+ * All is called with the lock of the process_dev. A freed range is punched out of the memfd
+ * before it goes back to the placement, so what is free is zero, as in the module. FREE and
+ * TRIM take no memory.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -16,28 +18,47 @@
 #include "core/buddy_request.h"
 #include "process.h"
 
-/* Where the length of a block is, if it lies alone. NULL: it does not start a unit. */
-static uint32_t *alone_at(struct process_dev *p, uint32_t first)
-{
-	uint32_t unit = buddy_process_unit(p);
+#define U	BUDDY_PLACE_UNIT
 
-	return first % unit ? NULL : &p->alone[first / unit];
+static void note_low_water(struct process_dev *p)
+{
+	uint32_t granules = buddy_process_free_granules(p);
+
+	if (granules < p->low_water)
+		p->low_water = granules;
 }
 
-/* The length of a block that lies alone; 0 for others. */
-static uint32_t alone_length(struct process_dev *p, const struct buddy_core_span *e)
+/* What a block takes for its length: whole units, if it lies alone. */
+static uint64_t taken(uint64_t granules, bool alone)
 {
-	uint32_t *alone = alone_at(p, e->offset);
-
-	return alone ? *alone : 0;
+	return alone ? (granules + U - 1) / U * U : granules;
 }
 
-/* What a block takes of which @granules can be used. */
-static uint64_t taken(const struct process_dev *p, uint64_t granules, bool alone)
+/* Takes a range for a block. Return: its first granule, or a negative errno. */
+static long take(struct process_dev *p, const struct buddy_place_want *want)
 {
-	uint32_t unit = buddy_process_unit(p);
+	long first = buddy_process_table_reserve(&p->blocks);
 
-	return alone ? (granules + unit - 1) / unit * unit : granules;
+	if (first)
+		return first;
+	do {
+		first = buddy_place_alloc(&p->place, &p->owner, want);
+	} while (first == -EAGAIN);
+	return first;
+}
+
+/* The numbers that come with ENOMEM. */
+static int say_shortage(struct process_dev *p, struct buddy_alloc *alloc)
+{
+	bool alone = alloc->flags & BUDDY_ALLOC_ALONE;
+	uint32_t granules = alone ? p->place.core.free * U : buddy_process_free_granules(p);
+	uint32_t longest = alone ? buddy_place_longest_run(&p->place) * U :
+				   buddy_process_longest(p);
+
+	p->fails++;
+	alloc->out_free = buddy_process_bytes(p, granules);
+	alloc->out_largest = buddy_process_bytes(p, longest);
+	return -ENOMEM;
 }
 
 int buddy_process_alloc(struct process_dev *p, struct buddy_alloc *alloc)
@@ -50,9 +71,10 @@ int buddy_process_alloc(struct process_dev *p, struct buddy_alloc *alloc)
 		/* nothing here is contiguous but in the file, and there in one range */
 		.scatter = alloc->flags & BUDDY_ALLOC_SCATTER,
 		.shift = p->shift,
-		.limit = p->core.granules,
+		.limit = p->granules,
 	};
-	bool alone = alloc->flags & BUDDY_ALLOC_ALONE;
+	struct process_block block = { .alone = alloc->flags & BUDDY_ALLOC_ALONE };
+	struct buddy_place_want want = { .pow2 = request.pow2 };
 	uint64_t granules;
 	long first;
 	int err;
@@ -62,8 +84,8 @@ int buddy_process_alloc(struct process_dev *p, struct buddy_alloc *alloc)
 	err = buddy_request_check(&request);
 	if (err)
 		return err;
-	granules = taken(p, request.granules, alone);
-	if (granules > p->core.granules)
+	granules = taken(request.granules, block.alone);
+	if (granules > p->granules)
 		return -EFBIG;
 	*alloc = (struct buddy_alloc){
 		.size = alloc->size,
@@ -71,118 +93,187 @@ int buddy_process_alloc(struct process_dev *p, struct buddy_alloc *alloc)
 		.length = alloc->length,
 		.align = alloc->align,
 	};
-	if (alone && request.granule_align < buddy_process_unit(p))
-		request.granule_align = buddy_process_unit(p);
-	first = buddy_core_alloc(&p->core, (uint32_t)granules, request.granule_align);
-	if (first < 0) {
-		p->fails++;
-		alloc->out_free = buddy_process_bytes(p, p->core.free);
-		alloc->out_largest = buddy_process_bytes(p, buddy_core_largest(&p->core));
-		return -ENOMEM;
-	}
-	if (alone)
-		*alone_at(p, (uint32_t)first) = request.granules;
+	want.pages = (uint32_t)granules;
+	want.align = request.granule_align;
+	first = take(p, &want);
+	if (first < 0)
+		return say_shortage(p, alloc);
+	p->allocs++;
+	note_low_water(p);
+	block.first = (uint32_t)first;
+	block.granules = request.granules;
 	alloc->out_length = buddy_process_bytes(p, request.granules);
 	alloc->out_offset = BUDDY_PROCESS_BASE + buddy_process_bytes(p, (uint64_t)first);
-	alloc->out_handle = (uint64_t)first + 1;
+	alloc->out_handle = buddy_process_table_insert(&p->blocks, &block);
 	return 0;
 }
 
 /* Makes granules zero again, and no memory. */
-static int punch(struct process_dev *p, uint32_t first, uint32_t size)
+static int punch(struct process_dev *p, uint32_t first, uint32_t granules)
 {
 	off_t offset = (off_t)(BUDDY_PROCESS_BASE + buddy_process_bytes(p, first));
 
 	if (!buddy_dev_is_open(&p->dev))
 		return -EBADF;
-	return fallocate(p->dev.fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
-			 offset, (off_t)buddy_process_bytes(p, size)) ? -errno : 0;
+	return fallocate(p->dev.fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset,
+			 (off_t)buddy_process_bytes(p, granules)) ? -errno : 0;
 }
 
-static int find_block(struct process_dev *p, uint64_t handle,
-		      struct buddy_core_span *e)
+/* A range with all of its parts, which is zero, becomes free. */
+static void release(struct process_dev *p, uint32_t first, uint32_t granules)
 {
-	if (!handle || handle > p->core.granules ||
-	    buddy_core_find(&p->core, (uint32_t)handle - 1, e) || !e->used ||
-	    e->offset != handle - 1)
-		return -ENOENT;
-	return 0;
+	struct buddy_place_parts parts = buddy_place_parts(first, granules);
+
+	if (parts.head)
+		buddy_place_free(&p->place, first, parts.head);
+	if (parts.units)
+		buddy_place_free_units(&p->place, parts.first, parts.units);
+	if (parts.tail)
+		buddy_place_free(&p->place, first + granules - parts.tail, parts.tail);
 }
 
 int buddy_process_free(struct process_dev *p, struct buddy_free *request)
 {
-	struct buddy_core_span e;
-	int err = find_block(p, request->handle, &e);
+	struct process_block *block = buddy_process_table_find(&p->blocks, request->handle);
+	uint32_t granules;
+	int err;
 
-	if (!err)
-		err = punch(p, e.offset, e.size);
+	if (!block)
+		return -ENOENT;
+	granules = (uint32_t)taken(block->granules, block->alone);
+	err = punch(p, block->first, granules);
 	if (err)
 		return err;
-	if (alone_length(p, &e))
-		*alone_at(p, e.offset) = 0;
-	return buddy_core_free(&p->core, e.offset, e.size);
+	release(p, block->first, granules);
+	buddy_process_table_remove(&p->blocks, block);
+	p->frees++;
+	return 0;
 }
 
 /* Finds the block, and the granules it is to have. */
 static int resize_check(struct process_dev *p, const struct buddy_resize *resize,
-			struct buddy_core_span *e, uint64_t *granules)
+			struct process_block **block, uint64_t *granules)
 {
 	if (resize->flags || !resize->length)
 		return -EINVAL;
 	*granules = ((resize->length - 1) >> p->shift) + 1;
-	if (*granules > p->core.granules)
+	if (*granules > p->granules)
 		return -EFBIG;
-	return find_block(p, resize->handle, e);
+	*block = buddy_process_table_find(&p->blocks, resize->handle);
+	return *block ? 0 : -ENOENT;
+}
+
+/* Where what a range has of a unit begins. */
+static uint32_t start_in(uint32_t first, uint32_t unit)
+{
+	return first > unit * U ? first : unit * U;
+}
+
+/* The whole units of a block become those before the unit of @cut, and those behind. */
+static void divide_units(struct process_dev *p, const struct buddy_place_parts *parts,
+			 uint32_t cut)
+{
+	uint32_t unit = cut / U, before = unit - parts->first, behind = parts->units - before;
+
+	if (before)
+		buddy_place_divide(&p->place, parts->first, parts->units, before);
+	if (!(cut % U))
+		return;
+	if (behind > 1)
+		buddy_place_divide(&p->place, unit, behind, 1);
+	buddy_place_split(&p->place, &p->owner, unit, cut % U);
+}
+
+/* The placement has two ranges where there was one: from @cut on, and before that. */
+static void divide(struct process_dev *p, uint32_t first, uint32_t granules, uint32_t cut)
+{
+	struct buddy_place_parts parts = buddy_place_parts(first, granules);
+	uint32_t unit = cut / U, start = start_in(first, unit);
+	uint32_t end = first + granules, most = (unit + 1) * U;
+
+	if (unit >= parts.first && unit < parts.first + parts.units)
+		divide_units(p, &parts, cut);
+	else if (cut % U)
+		buddy_bits_divide(&p->place.units[unit].bits, start % U,
+				  (end < most ? end : most) - start, cut - start);
 }
 
 int buddy_process_trim(struct process_dev *p, struct buddy_resize *resize)
 {
-	struct buddy_core_span e;
+	struct process_block *block;
+	uint32_t keep, had, first;
 	uint64_t granules;
-	uint32_t keep, alone;
-	int err = resize_check(p, resize, &e, &granules);
+	int err = resize_check(p, resize, &block, &granules);
 
 	if (err)
 		return err;
-	alone = alone_length(p, &e);
-	if (granules > (alone ? alone : e.size))
+	if (granules > block->granules)
 		return -EINVAL;
-	keep = (uint32_t)granules;
-	if (keep == e.size)
+	if (granules == block->granules)
 		return 0;
-	err = punch(p, e.offset + keep, e.size - keep);
+	first = block->first;
+	had = (uint32_t)taken(block->granules, block->alone);
+	keep = (uint32_t)granules;
+	err = punch(p, first + keep, had - keep);
 	if (err)
 		return err;
-	if (alone)
-		*alone_at(p, e.offset) = keep;
-	keep = (uint32_t)taken(p, keep, alone);
-	if (keep == e.size)
+	block->granules = keep;
+	keep = (uint32_t)taken(keep, block->alone);
+	if (keep == had)
 		return 0;
-	err = buddy_core_divide(&p->core, e.offset, e.size, keep);
-	return err ? err : buddy_core_free(&p->core, e.offset + keep, e.size - keep);
+	divide(p, first, had, first + keep);
+	release(p, first + keep, had - keep);
+	return 0;
+}
+
+/*
+ * The granules behind a block, which were taken, become a part of it. Where it ended inside
+ * a unit they go on there; if it fills that unit now, that is one of its whole units.
+ */
+static void append(struct process_dev *p, struct process_block *block, uint32_t more)
+{
+	uint32_t end = block->first + block->granules, unit = end / U;
+	uint32_t start = start_in(block->first, unit), first;
+	struct buddy_place_parts parts = buddy_place_parts(block->first, block->granules);
+	struct buddy_place_parts added = buddy_place_parts(end, more);
+
+	if (end % U)
+		buddy_bits_join(&p->place.units[unit].bits, start % U, end - start, added.head);
+	block->granules += more;
+	first = buddy_place_parts(block->first, block->granules).first;
+	if (end % U && !(start % U) && end - start + added.head == U) {
+		buddy_place_unsplit(&p->place, unit);
+		if (parts.units)
+			buddy_place_join(&p->place, first, parts.units, 1);
+		parts.units++;
+	}
+	if (parts.units && added.units)
+		buddy_place_join(&p->place, first, parts.units, added.units);
 }
 
 int buddy_process_grow(struct process_dev *p, struct buddy_resize *resize)
 {
-	struct buddy_core_span e;
+	struct process_block *block;
 	uint64_t granules;
 	uint32_t more;
-	int err = resize_check(p, resize, &e, &granules);
+	int err = resize_check(p, resize, &block, &granules);
 
 	if (err)
 		return err;
-	if (alone_length(p, &e))
+	if (block->alone)
 		return -EOPNOTSUPP;
-	if (granules < e.size)
+	if (granules < block->granules)
 		return -EINVAL;
-	if (granules > p->core.granules - e.offset)
+	if (granules > p->granules - block->first)
 		return -EFBIG;
-	more = (uint32_t)granules - e.size;
+	more = (uint32_t)granules - block->granules;
 	if (!more)
 		return 0;
-	if (buddy_core_take(&p->core, e.offset + e.size, more))
+	if (buddy_place_take(&p->place, &p->owner, block->first + block->granules, more))
 		return -ENOMEM;
-	return buddy_core_join(&p->core, e.offset, e.size, more);
+	append(p, block, more);
+	note_low_water(p);
+	return 0;
 }
 
 static int batch_alloc(struct process_dev *p, struct buddy_batch *batch,

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/personality.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include "core/buddy_core.h"
 #include "error.h"
@@ -129,18 +130,41 @@ static bool is_alone(const struct buddy_failure *f)
 	return f->operation == OP_ALLOC && f->flags & BUDDY_ALLOC_ALONE;
 }
 
-/* @largest is a power of two, aligned to itself: what is not above it fits in it. */
+/* What a block of the length that was asked for starts at a multiple of. */
+static uint64_t alignment(const struct buddy_failure *f, uint64_t page)
+{
+	uint64_t length = (f->length + page - 1) & -page, own = length & -length;
+
+	if (f->operation == OP_ALLOC && f->flags & BUDDY_ALLOC_POW2)
+		own = 1ull << buddy_log2(2 * length - 1);
+	else if (own > UNIT)
+		own = UNIT;
+	return f->operation == OP_ALLOC && own < f->align ? f->align : own;
+}
+
+/* Does it fit in a range of @largest, which may start at any page? */
+static bool fits_anywhere(const struct buddy_failure *f)
+{
+	uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE), align = alignment(f, page);
+
+	if (f->length > f->largest)
+		return false;
+	/* what is aligned to more than a unit is cut from a range of that length */
+	return align > UNIT ? 2 * align <= f->largest : align - page <= f->largest - f->length;
+}
+
 static const char *why_no_range(const struct buddy_report *r)
 {
 	const struct buddy_failure *f = &r->failure;
-	uint64_t align = f->operation == OP_ALLOC ? f->align : 0;
 
 	if (is_alone(f) && f->largest < UNIT && !f->returning)
 		return "no unit of 2 MiB is free, and BUDDY_ALLOC_ALONE takes whole ones; free blocks, or ask without that flag";
-	if (f->length <= f->largest && align <= f->largest)
-		return "the region has a free range of {largest}, but the kernel has no memory for its own data";
-	if (f->length <= f->largest)
+	if (fits_anywhere(f))
+		return "the region has a free range of {largest}, but there is no memory for what describes a block";
+	if (f->length <= f->largest && f->operation == OP_ALLOC && f->align)
 		return "{free} are free, and the largest range has {largest}, but none of {length} is free at a multiple of the alignment, {align}; ask for a smaller alignment, or free blocks";
+	if (f->length <= f->largest)
+		return "{free} are free, and the largest range has {largest}, but none of {length} is free at a multiple of the largest power of two that divides its length; ask for a page less, or free blocks";
 	if (f->length <= f->free)
 		return why_in_pieces(r);
 	if (f->returning)

@@ -23,21 +23,21 @@
 
 /*
  * Of all requests of a stream, in percent: those that were refused although a place was
- * free to the owner. 100: any. To become 0.05 when an ALLOC searches runs of pages.
+ * free to the owner. 100: any.
  */
-#define CHURN_MOST_AVOIDABLE	100.0
+#define CHURN_MOST_AVOIDABLE	0.05
 
 /*
  * Of the refusals of a request without flags, in percent: those whose out_largest was the
- * longest block that the owner could have had. To become 100 when out_largest says that.
+ * longest block that the owner could have had.
  */
-#define CHURN_LEAST_LARGEST	0.0
+#define CHURN_LEAST_LARGEST	99.0
 
 /*
  * Of all requests of a stream, in percent: small blocks for which a unit was split
- * although the split units of the owner had a place. 100: any. To become 0.05, too.
+ * although the split units of the owner had a place. 100: any.
  */
-#define CHURN_MOST_SPLIT	100.0
+#define CHURN_MOST_SPLIT	0.05
 
 /* What a stream is held to; in percent of the region, huge of the whole units. */
 struct churn_floor {

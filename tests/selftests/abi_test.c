@@ -172,11 +172,13 @@ WRONG(GROW, length, max, UINT64_MAX, EFBIG);
 TEST_F(member, is_wrong)
 {
 	union argument arg;
+	struct buddy_alloc first;
 
-	/* nothing but its handle refers to the block, and a slot has been used before */
+	/* nothing but its handle refers to the block, whose slot is not the first one */
 	expect_eq(free_block(fd, mine.out_handle), 0);
 	close(block);
 	close(dmabuf);
+	expect_eq(alloc_block(fd, PAGE, &first), 0);
 	expect_eq(alloc_block(fd, PAGES * PAGE, &mine), 0);
 	block = dmabuf = -1;
 	valid(variant->command, &arg);

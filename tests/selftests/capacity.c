@@ -24,32 +24,22 @@
 #define SCATTER		BUDDY_ALLOC_SCATTER
 
 /*
- * Floors of --test, for 60,000 operations in 1 GiB: one point below what the module does,
- * on all kernels. Behind each row what they become when an ALLOC searches runs of pages,
- * and SCATTER fails only if fewer pages are free than were asked for.
+ * Floors of --test, for 60,000 operations in 1 GiB, on all kernels. Lengths of 64 KiB to
+ * 64 MiB need a larger region for more: tests/lib/capacity.c has one of 16 GiB.
  *
  * lengths, load, the shortest in pages, flags, owners, exact ones before;
  * average, first refusal, refusals, grown, mapped huge
  */
 static const struct churn_row rows[] = {
-	{ { "exact, 4 KiB-4 MiB", 0.80, 1, 0, 1, false },
-	  { 52, 78, ANY, 91, 0 } },		/* 79.9, -, 0, 100, 0 */
-	{ { "exact, 4 KiB-4 MiB", 0.95, 1, 0, 1, false },
-	  { 54, 91, ANY, 93, 0 } },		/* 84, 94, any, 100, 0 */
-	{ { "exact, 64 KiB-64 MiB", 0.95, 16, 0, 1, false },
-	  { 52, 83, ANY, 89, 0 } },		/* 75, 93, any, 100, 0 */
-	{ { "exact, 4 KiB-4 MiB, 8 owners", 0.95, 1, 0, 8, false },
-	  { 52, 88, ANY, 98, 0 } },		/* 79, 93, any, 100, 0 */
-	{ { "POW2, 4 KiB-4 MiB", 0.95, 1, POW2, 1, false },
-	  { 93, 94, ANY, 0, 0 } },		/* 94, 94, any, 0, 0 */
-	{ { "POW2, 4 KiB-4 MiB, after exact", 0.95, 1, POW2, 1, true },
-	  { 85, 51, ANY, 0, 0 } },		/* not less */
-	{ { "scattered, 4 KiB-4 MiB", 0.80, 1, SCATTER, 1, false },
-	  { 65, 79, ANY, 0, 35 } },		/* 79.9, -, 0, 0, 99 */
-	{ { "scattered, 4 KiB-4 MiB", 0.90, 1, SCATTER, 1, false },
-	  { 67, 88, ANY, 0, 21 } },		/* 89.9, -, 0, 0, 99 */
-	{ { "scattered, 4 KiB-4 MiB", 0.95, 1, SCATTER, 1, false },
-	  { 67, 92, ANY, 0, 15 } },		/* 94.9, -, 0, 0, 40 */
+	{ { "exact, 4 KiB-4 MiB", 0.80, 1, 0, 1, false }, { 79.9, 79, 0, 99, 0 } },
+	{ { "exact, 4 KiB-4 MiB", 0.95, 1, 0, 1, false }, { 84, 94, ANY, 99, 0 } },
+	{ { "exact, 64 KiB-64 MiB", 0.95, 16, 0, 1, false }, { 75, 93, ANY, 99, 0 } },
+	{ { "exact, 4 KiB-4 MiB, 8 owners", 0.95, 1, 0, 8, false }, { 79, 93, ANY, 99, 0 } },
+	{ { "POW2, 4 KiB-4 MiB", 0.95, 1, POW2, 1, false }, { 94, 94, ANY, 0, 0 } },
+	{ { "POW2, 4 KiB-4 MiB, after exact", 0.95, 1, POW2, 1, true }, { 86, 52, ANY, 0, 0 } },
+	{ { "scattered, 4 KiB-4 MiB", 0.80, 1, SCATTER, 1, false }, { 79.9, 79, 0, 0, 99 } },
+	{ { "scattered, 4 KiB-4 MiB", 0.90, 1, SCATTER, 1, false }, { 89.9, 89, 0, 0, 99 } },
+	{ { "scattered, 4 KiB-4 MiB", 0.95, 1, SCATTER, 1, false }, { 94.9, 94, 0, 0, 40 } },
 };
 
 static int fds[CHURN_OWNERS];

@@ -419,16 +419,17 @@ static void append(struct buddy_kblock *block, u32 pages)
 	struct buddy_place_parts parts = buddy_place_parts(block->pgoff, pages);
 	struct buddy_extent last = block->own[block->nr - 1], *e;
 	u32 at = last.first % BUDDY_UNIT_PAGES, units = old.units;
-	u32 more = min(pages - block->pages, BUDDY_UNIT_PAGES - at - last.pages);
 	bool touched = false;
 
 	buddy_for_each_extent(e, block)
 		touched |= e->touched;
-	if (last.split && at + last.pages < BUDDY_UNIT_PAGES)
+	if (last.split && at + last.pages < BUDDY_UNIT_PAGES) {
+		u32 more = min(pages - block->pages, BUDDY_UNIT_PAGES - at - last.pages);
+
 		buddy_unit_join(unit_of(block, &last), at, last.pages, more);
-	else
-		more = 0;
-	if (last.split && !at && last.pages + more == BUDDY_UNIT_PAGES)
+		last.pages += more;
+	}
+	if (last.split && !at && last.pages == BUDDY_UNIT_PAGES)
 		unsplit_last(block, &last, units++);
 	if (units && parts.units > units)
 		join(&buddy_region_of(block)->units[parts.first], units, parts.units - units);

@@ -55,19 +55,6 @@ void buddy_stats_shortage(struct buddy_file *file, struct buddy_alloc *alloc)
 			       buddy_bytes(region->quarantined);
 }
 
-/*
- * How much of what is free, private memory included, is not in one range: 0 where it is,
- * or nothing is free; near 1000 where it is in crumbs.
- */
-static u32 fragmentation(const struct buddy_place *place, u64 largest)
-{
-	u64 free = (u64)place->core.free * BUDDY_UNIT_PAGES + place->private;
-
-	if (!free)
-		return 0;
-	return 1000 - div64_u64(1000 * largest, free);
-}
-
 static u64 unit_bytes(u64 units)
 {
 	return units * BUDDY_UNIT;
@@ -85,7 +72,7 @@ int buddy_stats(struct buddy_file *file, struct buddy_stats *s)
 	struct buddy_region *region = file->region;
 	struct buddy_place *place = &region->place;
 	const struct buddy_core *core = &place->core;
-	u32 used, largest;
+	u32 free, used, largest;
 
 	if (s->flags)
 		return -EINVAL;
@@ -95,6 +82,7 @@ int buddy_stats(struct buddy_file *file, struct buddy_stats *s)
 	guard(spinlock)(&region->lock);
 	used = (core->granules - core->free) * BUDDY_UNIT_PAGES - place->private -
 	       region->returning - region->quarantined - region->retired;
+	free = core->free * BUDDY_UNIT_PAGES + place->private;
 	s->out_region = buddy_bytes(region->pages);
 	s->out_free = unit_bytes(core->free);
 	s->out_used = buddy_bytes(used);
@@ -108,7 +96,7 @@ int buddy_stats(struct buddy_file *file, struct buddy_stats *s)
 	s->out_allocs = region->allocs;
 	s->out_frees = region->frees;
 	s->out_fails = region->fails;
-	s->out_fragmentation = fragmentation(place, largest);
+	s->out_fragmentation = buddy_place_fragmentation(free, largest);
 	s->out_orders = fls(region->pages);
 	for (u32 order = BUDDY_UNIT_ORDER; order < s->out_orders; order++)
 		s->out_free_blocks[order] =
@@ -129,22 +117,12 @@ static pid_t file_pid(const struct buddy_file *file, bool all)
 	return pid_task(file->opener, PIDTYPE_TGID) ? pid_vnr(file->opener) : 0;
 }
 
-/* The state of a unit that is not split, and not free in the tree. */
-static u32 state_of_run(const struct buddy_unit *unit)
+/* The state of a run, or of a range of a split unit, that is not free. */
+static u32 state_of(const struct buddy_unit *unit, bool retired, bool dead)
 {
-	if (unit->state == BUDDY_UNIT_RETIRED)
+	if (retired)
 		return BUDDY_EXTENT_RESERVED;
-	if (unit->state == BUDDY_UNIT_DEAD)
-		return unit->held ? BUDDY_EXTENT_QUARANTINED : BUDDY_EXTENT_RETURNING;
-	return BUDDY_EXTENT_USED;
-}
-
-/* Of a range of a split unit that is not free. */
-static u32 state_of_range(const struct buddy_unit *unit, u32 at)
-{
-	if (test_bit(at, unit->retired))
-		return BUDDY_EXTENT_RESERVED;
-	if (test_bit(at, unit->dead))
+	if (dead)
 		return unit->held ? BUDDY_EXTENT_QUARANTINED : BUDDY_EXTENT_RETURNING;
 	return BUDDY_EXTENT_USED;
 }
@@ -153,23 +131,21 @@ static u32 state_of_range(const struct buddy_unit *unit, u32 at)
 static void extent_at(struct buddy_region *region, u32 page, bool all,
 		      struct buddy_extent_entry *entry)
 {
-	u32 number = page / BUDDY_UNIT_PAGES, state = BUDDY_EXTENT_FREE;
-	struct buddy_unit *unit = &region->units[number];
+	u32 state = BUDDY_EXTENT_FREE;
+	struct buddy_unit *unit;
 	struct buddy_core_span e;
+	u32 at;
 
 	guard(spinlock)(&region->lock);
-	if (unit->state == BUDDY_UNIT_SPLIT) {
-		buddy_bits_find(buddy_unit_bits(unit), page % BUDDY_UNIT_PAGES, &e);
-		state = e.used ? state_of_range(unit, e.offset) : BUDDY_EXTENT_PRIVATE;
-		e.offset += number * BUDDY_UNIT_PAGES;
-	} else {
-		buddy_core_find(&region->place.core, number, &e);
-		unit = &region->units[e.offset];
-		if (e.used)
-			state = state_of_run(unit);
-		e.offset *= BUDDY_UNIT_PAGES;
-		e.size *= BUDDY_UNIT_PAGES;
-	}
+	buddy_place_find(&region->place, page, &e);
+	unit = buddy_unit_of(region, e.offset);
+	at = e.offset % BUDDY_UNIT_PAGES;
+	if (unit->state == BUDDY_UNIT_SPLIT)
+		state = e.used ? state_of(unit, test_bit(at, unit->retired),
+					  test_bit(at, unit->dead)) : BUDDY_EXTENT_PRIVATE;
+	else if (e.used)
+		state = state_of(unit, unit->state == BUDDY_UNIT_RETIRED,
+				 unit->state == BUDDY_UNIT_DEAD);
 	*entry = (struct buddy_extent_entry){
 		.offset = buddy_bytes(e.offset),
 		.length = buddy_bytes(e.size),

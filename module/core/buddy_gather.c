@@ -71,13 +71,12 @@ static bool find_units(struct buddy_place *place, const struct buddy_place_owner
 }
 
 /* The lowest unit of the owner with so many free pages at an end, or in a run; or NULL. */
-static struct buddy_place_unit *find_end(struct buddy_place *place,
-					 struct buddy_place_owner *owner,
+static struct buddy_place_unit *find_end(struct buddy_place_owner *owner,
 					 enum buddy_lane lane, u32 pages)
 {
 	struct buddy_sought end = { lane, pages };
 
-	return buddy_split_first(place, owner, &end);
+	return buddy_split_first(owner, &end);
 }
 
 /* At the end of a split unit, as the first piece of the block. */
@@ -103,9 +102,9 @@ static bool find_edge(struct buddy_place *place, struct buddy_place_owner *owner
 	buddy_runs_flush(place, owner);
 	if (!owner->units.rb_node)
 		return false;
-	start = find_end(place, owner, BUDDY_LANE_HEAD, left);
+	start = find_end(owner, BUDDY_LANE_HEAD, left);
 	if (!gather->has_head)
-		end = find_end(place, owner, BUDDY_LANE_TAIL, left);
+		end = find_end(owner, BUDDY_LANE_TAIL, left);
 	if (end && (!start || end < start))
 		return set_head(place, end, left, piece);
 	if (start) {
@@ -116,9 +115,9 @@ static bool find_edge(struct buddy_place *place, struct buddy_place_owner *owner
 	most = buddy_split_lane(rb_entry(owner->units.rb_node, struct buddy_place_unit,
 					 node)->sub, BUDDY_LANE_TAIL);
 	if (gather->has_head || !most ||
-	    !find_end(place, owner, BUDDY_LANE_HEAD, left - most))
+	    !find_end(owner, BUDDY_LANE_HEAD, left - most))
 		return false;
-	return set_head(place, find_end(place, owner, BUDDY_LANE_TAIL, most), most, piece);
+	return set_head(place, find_end(owner, BUDDY_LANE_TAIL, most), most, piece);
 }
 
 /*
@@ -136,7 +135,7 @@ static bool find_crumb(struct buddy_place *place, struct buddy_place_owner *owne
 	for (u32 n = 0; n < 2; n++) {
 		unit = rb_entry(owner->units.rb_node, struct buddy_place_unit, node);
 		known = buddy_split_lane(unit->sub, BUDDY_LANE_RUN);
-		unit = find_end(place, owner, BUDDY_LANE_RUN, known);
+		unit = find_end(owner, BUDDY_LANE_RUN, known);
 		longest = buddy_bits_longest(&unit->bits, &first);
 		if (longest == known)
 			break;
@@ -241,7 +240,7 @@ bool buddy_place_longest(struct buddy_place *place, struct buddy_place_owner *ow
 
 		if (known <= longest)
 			break;
-		unit = find_end(place, owner, BUDDY_LANE_RUN, known);
+		unit = find_end(owner, BUDDY_LANE_RUN, known);
 		run = buddy_bits_longest(&unit->bits, &first);
 		if (run == known) {
 			longest = run;

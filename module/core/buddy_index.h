@@ -62,8 +62,7 @@ long buddy_runs_find(struct buddy_place *place, u32 n);
 long buddy_runs_longest(struct buddy_place *place);
 
 /* The first extent of an owner, by length, of at least that many pages; or NULL. */
-struct buddy_place_extent *buddy_runs_extent(struct buddy_place *place,
-					     struct buddy_place_owner *owner, u32 pages);
+struct buddy_place_extent *buddy_runs_extent(struct buddy_place_owner *owner, u32 pages);
 
 /* The one that follows, or NULL. */
 struct buddy_place_extent *buddy_runs_next(struct buddy_place_extent *extent);
@@ -93,11 +92,9 @@ static inline u32 buddy_split_lane(u64 sub, enum buddy_lane lane)
 }
 
 /* The lowest split unit of an owner that has it, and the one after; or NULL. */
-struct buddy_place_unit *buddy_split_first(struct buddy_place *place,
-					   struct buddy_place_owner *owner,
+struct buddy_place_unit *buddy_split_first(struct buddy_place_owner *owner,
 					   const struct buddy_sought *sought);
-struct buddy_place_unit *buddy_split_next(struct buddy_place *place,
-					  struct buddy_place_unit *unit,
+struct buddy_place_unit *buddy_split_next(struct buddy_place_unit *unit,
 					  const struct buddy_sought *sought);
 
 /*

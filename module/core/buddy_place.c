@@ -41,7 +41,7 @@ static struct span span_of(const struct buddy_place *place, u32 first, u32 pages
 	return span;
 }
 
-/* Is it promised to nobody? With @gather it was promised to the owner. */
+/* Is it not promised to anybody? With @gather it was promised to the owner. */
 static bool may_have(const struct buddy_place *place, const struct buddy_place_owner *owner,
 		     const struct span *span, u32 pages,
 		     const struct buddy_place_gather *gather)
@@ -180,16 +180,15 @@ static void find_extent(struct buddy_place *place, struct buddy_place_owner *own
 	struct buddy_place_extent *extent;
 
 	buddy_runs_flush(place, owner);
-	extent = buddy_runs_extent(place, owner, choice->pages);
+	extent = buddy_runs_extent(owner, choice->pages);
 	for (u32 n = 0; extent && n < BUDDY_PLACE_TRIES; n++) {
-		place->visits++;
 		if (consider(choice, buddy_runs_start(place, extent), extent->pages))
 			return;
 		extent = buddy_runs_next(extent);
 	}
 	/* One that is so long fits, whatever its start is. */
 	if (extent)
-		extent = buddy_runs_extent(place, owner, choice->pages + 2 * U - 2);
+		extent = buddy_runs_extent(owner, choice->pages + 2 * U - 2);
 	if (extent)
 		consider(choice, buddy_runs_start(place, extent), extent->pages);
 }
@@ -366,6 +365,21 @@ void buddy_place_unsplit(struct buddy_place *place, u32 unit)
 	buddy_runs_bound_unit(place, unit);
 }
 
+void buddy_place_find(const struct buddy_place *place, u32 page,
+		      struct buddy_core_span *span)
+{
+	u32 number = page / U;
+
+	if (buddy_place_is_split(place, number)) {
+		buddy_bits_find(&place->units[number].bits, page % U, span);
+		span->offset += number * U;
+		return;
+	}
+	buddy_core_find(&place->core, number, span);
+	span->offset *= U;
+	span->size *= U;
+}
+
 int buddy_place_init(struct buddy_place *place, u32 units, void *mem,
 		     struct buddy_place_unit *table)
 {
@@ -377,7 +391,6 @@ int buddy_place_init(struct buddy_place *place, u32 units, void *mem,
 	place->runs = RB_ROOT;
 	place->private = 0;
 	place->reserved = 0;
-	place->visits = 0;
 	table[0].run = units;
 	buddy_runs_return(place, 0, units);
 	return 0;

@@ -130,7 +130,6 @@ struct buddy_place_unit {
  * @runs: free runs, by length
  * @private: free pages in split units, of all owners
  * @reserved: free units that are reserved for promises, of all owners
- * @visits: extents, units and levels of trees that the searches looked at, for tests
  */
 struct buddy_place {
 	struct buddy_core core;
@@ -138,7 +137,6 @@ struct buddy_place {
 	struct rb_root runs;
 	u32 private;
 	u32 reserved;
-	u64 visits;
 };
 
 /**
@@ -346,6 +344,27 @@ void buddy_place_forgo(struct buddy_place *place, struct buddy_place_owner *owne
  */
 int buddy_place_gather(struct buddy_place *place, struct buddy_place_owner *owner,
 		       struct buddy_place_gather *gather, struct buddy_place_piece *piece);
+
+/**
+ * buddy_place_find() - the free node or the range that a page lies in
+ * @place: the region
+ * @page: a page of the region
+ * @span: the answer, in pages; of a run that is taken, all of it
+ */
+void buddy_place_find(const struct buddy_place *place, u32 page,
+		      struct buddy_core_span *span);
+
+/**
+ * buddy_place_fragmentation() - how much of what is free is not in one range
+ * @free: free pages
+ * @largest: of these, the longest range
+ *
+ * Return: 0, where it is one range or nothing is free, to nearly 1000, where it is in crumbs.
+ */
+static inline u32 buddy_place_fragmentation(u32 free, u32 largest)
+{
+	return free ? 1000 - (u32)buddy_div(1000ull * largest, free) : 0;
+}
 
 /**
  * buddy_place_longest() - the longest range that alloc() would give

@@ -148,5 +148,5 @@ const char *buddy_place_check(struct buddy_place *place, struct buddy_place_owne
 		bad = "there is another number of private pages";
 	for (u32 i = 0; !bad && i < place->core.granules; i++)
 		split -= buddy_place_is_split(place, i);
-	return bad || !split ? bad : "a split unit is nobody's";
+	return bad || !split ? bad : "a split unit has no owner";
 }

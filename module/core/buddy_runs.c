@@ -47,7 +47,6 @@ long buddy_runs_find(struct buddy_place *place, u32 n)
 	struct rb_node *node = place->runs.rb_node, *found = NULL;
 
 	while (node) {
-		place->visits++;
 		if (run_before(node, n, NULL)) {
 			node = node->rb_right;
 		} else {
@@ -162,13 +161,11 @@ u32 buddy_runs_start(const struct buddy_place *place,
 	return number * U - (extent->pages - place->units[number].head);
 }
 
-struct buddy_place_extent *buddy_runs_extent(struct buddy_place *place,
-					     struct buddy_place_owner *owner, u32 pages)
+struct buddy_place_extent *buddy_runs_extent(struct buddy_place_owner *owner, u32 pages)
 {
 	struct rb_node *node = owner->extents.rb_node, *found = NULL;
 
 	while (node) {
-		place->visits++;
 		if (extent_before(node, pages, 0)) {
 			node = node->rb_right;
 		} else {
@@ -193,7 +190,7 @@ struct buddy_place_extent *buddy_runs_next(struct buddy_place_extent *extent)
 /* The first unit of the free run that a unit, taken in the tree by now, was a part of. */
 static u32 run_of(const struct buddy_place *place, u32 number)
 {
-	/* A run has few nodes: one of each order on its way up, and on its way down. */
+	/* A run has few nodes: their orders rise, then fall. */
 	while (number && buddy_core_is_free(&place->core, number - 1, &number))
 		;
 	return number;

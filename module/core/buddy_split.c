@@ -76,11 +76,10 @@ static bool below_has(const struct rb_node *node, const struct buddy_sought *sou
 }
 
 /* The lowest unit of a subtree that has it; there is one. */
-static struct buddy_place_unit *lowest(struct buddy_place *place, struct rb_node *node,
+static struct buddy_place_unit *lowest(struct rb_node *node,
 				       const struct buddy_sought *sought)
 {
 	for (;;) {
-		place->visits++;
 		if (below_has(node->rb_left, sought)) {
 			node = node->rb_left;
 			continue;
@@ -91,31 +90,28 @@ static struct buddy_place_unit *lowest(struct buddy_place *place, struct rb_node
 	}
 }
 
-struct buddy_place_unit *buddy_split_first(struct buddy_place *place,
-					   struct buddy_place_owner *owner,
+struct buddy_place_unit *buddy_split_first(struct buddy_place_owner *owner,
 					   const struct buddy_sought *sought)
 {
 	struct rb_node *root = owner->units.rb_node;
 
-	return below_has(root, sought) ? lowest(place, root, sought) : NULL;
+	return below_has(root, sought) ? lowest(root, sought) : NULL;
 }
 
-struct buddy_place_unit *buddy_split_next(struct buddy_place *place,
-					  struct buddy_place_unit *unit,
+struct buddy_place_unit *buddy_split_next(struct buddy_place_unit *unit,
 					  const struct buddy_sought *sought)
 {
 	struct rb_node *node = &unit->node, *parent;
 
 	if (below_has(node->rb_right, sought))
-		return lowest(place, node->rb_right, sought);
+		return lowest(node->rb_right, sought);
 	for (; (parent = rb_parent(node)); node = parent) {
-		place->visits++;
 		if (node == parent->rb_right)
 			continue;
 		if (has(own_sub(unit_of(parent)), sought))
 			return unit_of(parent);
 		if (below_has(parent->rb_right, sought))
-			return lowest(place, parent->rb_right, sought);
+			return lowest(parent->rb_right, sought);
 	}
 	return NULL;
 }
@@ -192,12 +188,11 @@ long buddy_split_find(struct buddy_place *place, struct buddy_place_owner *owner
 {
 	struct buddy_sought run = { BUDDY_LANE_RUN, pages };
 	struct buddy_sought node = { BUDDY_LANE_NODE, pages > align ? pages : align };
-	struct buddy_place_unit *unit = buddy_split_first(place, owner, &run);
+	struct buddy_place_unit *unit = buddy_split_first(owner, &run);
 	u32 misfits = 0, fixes = 0, first;
 	long at;
 
 	while (unit && misfits < BUDDY_PLACE_TRIES) {
-		place->visits++;
 		at = buddy_bits_fit(&unit->bits, pages, align);
 		if (at >= 0)
 			return buddy_place_number(place, unit) * U + at;
@@ -206,10 +201,10 @@ long buddy_split_find(struct buddy_place *place, struct buddy_place_owner *owner
 			misfits++;
 		else if (++fixes == BUDDY_PLACE_FIXES)
 			return -EAGAIN;
-		unit = buddy_split_next(place, unit, &run);
+		unit = buddy_split_next(unit, &run);
 	}
 	/* A node of that size has its alignment as well. */
-	unit = unit ? buddy_split_first(place, owner, &node) : NULL;
+	unit = unit ? buddy_split_first(owner, &node) : NULL;
 	if (!unit)
 		return -ENOSPC;
 	return buddy_place_number(place, unit) * U +

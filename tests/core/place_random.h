@@ -104,7 +104,7 @@ static void hold(u32 first, u32 pages, u32 owner)
 	ranges[nr_ranges++] = (struct place_range){ first, pages, owner };
 }
 
-/* Pages that are free to an owner, and promised to nobody. */
+/* Pages that are free to an owner, and not promised. */
 static u64 free_to(u32 owner)
 {
 	u64 pages = 0;
@@ -338,6 +338,17 @@ static void random_longest(u32 owner)
 		hold(first, want.pages, owner);
 }
 
+/* A page is where it is said to be, and as free as it is. */
+static void random_find(void)
+{
+	struct buddy_core_span span;
+	u32 page = below(UNITS * U);
+
+	buddy_place_find(&place, page, &span);
+	expect(span.offset <= page && page < span.offset + span.size);
+	expect_eq(span.used, !!used[page]);
+}
+
 static void check(void)
 {
 	const char *bad = buddy_place_check(&place, all_owners, OWNERS);
@@ -398,6 +409,7 @@ static void place_random(u64 operations, u64 dice)
 			random_longest(below(OWNERS));
 		if (n % 16 == 0) {
 			check();
+			random_find();
 			tap_yield();
 		}
 	}

@@ -13,15 +13,6 @@
 #define DEPTH	4
 #define HELD	3
 
-static void expect_no_fault(u32 used)
-{
-	const char *why = world_fault(used);
-
-	if (why)
-		printf("%s\n", why);
-	expect(!why);
-}
-
 static u32 taken(const struct buddy_kblock *block)
 {
 	return block->alone ? round_up(block->pages, BUDDY_UNIT_PAGES) : block->pages;

@@ -13,15 +13,6 @@
 #define HELD	3
 #define DEPTH	4
 
-static void expect_no_fault(u32 used)
-{
-	const char *why = world_fault(used);
-
-	if (why)
-		printf("%s\n", why);
-	expect(!why);
-}
-
 /*
  * One sequence of DEPTH steps, told by the digits of @number: allocate one of the
  * lengths, or free one of those held.

@@ -51,6 +51,16 @@ static inline struct buddy_kblock *world_alloc(struct buddy_file *file, u32 page
 /* A sentence that names a broken invariant, or NULL. */
 const char *world_fault(u32 used);
 
+/* The same, for a case of tap.h. */
+#define expect_no_fault(used)						\
+	do {								\
+		const char *why_ = world_fault(used);			\
+									\
+		if (why_)						\
+			printf("%s\n", why_);				\
+		expect(!why_);						\
+	} while (0)
+
 /* Has all that was freed come back? Waits for it, some seconds at most. */
 bool world_is_free(void);
 

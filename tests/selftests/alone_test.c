@@ -42,6 +42,19 @@ static int share_fd(const struct buddy_alloc *a)
 	return share_block(fd, BUDDY_IOC_SHARE, a->out_handle, 0);
 }
 
+/* All that was free was zero. */
+static void expect_region_zero(void)
+{
+	struct buddy_alloc all;
+	char *p;
+
+	expect_eq(alloc_block(fd, region, &all), 0);
+	p = map_block(fd, &all);
+	expect(is_zero(p, region));
+	munmap(p, region);
+	expect_eq(free_block(fd, all.out_handle), 0);
+}
+
 /*
  * Where it lies
  */
@@ -300,18 +313,14 @@ TEST_F(device, trim_frees_whole_units)
 	expect_eq(free_block(fd, a.out_handle), 0);
 	expect(wait_free(fd, region, 5));
 	/* what was in the rest of its last unit is gone, too */
-	expect_eq(alloc_block(fd, region, &all), 0);
-	p = map_block(fd, &all);
-	expect(is_zero(p, region));
-	munmap(p, region);
-	expect_eq(free_block(fd, all.out_handle), 0);
+	expect_region_zero();
 }
 
 /* Its mappings are a block fd's alone: handle and file are gone. */
 TEST_F(device, outlives_its_file)
 {
 	int own = device_open(), keep = fd, block;
-	struct buddy_alloc a, all;
+	struct buddy_alloc a;
 	char *p;
 
 	expect_eq(alone_block(own, UNIT + 9 * PAGE, &a), 0);
@@ -327,11 +336,7 @@ TEST_F(device, outlives_its_file)
 	expect(are_marked(p, 5 * PAGE, 3));
 	munmap(p, 5 * PAGE);
 	expect(wait_free(fd, region, 5));
-	expect_eq(alloc_block(fd, region, &all), 0);
-	p = map_block(fd, &all);
-	expect(is_zero(p, region));
-	munmap(p, region);
-	expect_eq(free_block(fd, all.out_handle), 0);
+	expect_region_zero();
 }
 
 /* Of a block of 3 pages that lies alone. */

@@ -32,12 +32,6 @@ static int do_info(struct process_dev *p, struct buddy_info *info)
 	return 0;
 }
 
-/* As the module has it: how much of what is free is not in one range. */
-static uint32_t fragmentation(uint32_t free_granules, uint32_t largest)
-{
-	return free_granules ? 1000 - (uint32_t)(1000ull * largest / free_granules) : 0;
-}
-
 /* Naturally aligned free ranges: nodes of the tree over units, and of split units. */
 static void count_free(const struct process_dev *p, struct buddy_stats *s)
 {
@@ -70,26 +64,11 @@ static int do_stats(struct process_dev *p, struct buddy_stats *s)
 		.out_allocs = p->allocs,
 		.out_frees = p->frees,
 		.out_fails = p->fails,
-		.out_fragmentation = fragmentation(granules, largest),
+		.out_fragmentation = buddy_place_fragmentation(granules, largest),
 		.out_orders = buddy_log2(p->granules) + 1,
 	};
 	count_free(p, s);
 	return 0;
-}
-
-/* The free range or the part of a block that holds a granule. */
-static void find_extent(const struct process_dev *p, uint32_t at, struct buddy_core_span *e)
-{
-	const struct buddy_place_unit *unit = &p->place.units[at / BUDDY_PLACE_UNIT];
-
-	if (unit->state == BUDDY_PLACE_SPLIT) {
-		buddy_bits_find(&unit->bits, at % BUDDY_PLACE_UNIT, e);
-		e->offset += at - at % BUDDY_PLACE_UNIT;
-	} else {
-		buddy_core_find(&p->place.core, at / BUDDY_PLACE_UNIT, e);
-		e->offset *= BUDDY_PLACE_UNIT;
-		e->size *= BUDDY_PLACE_UNIT;
-	}
 }
 
 static int do_extents(struct process_dev *p, struct buddy_extents *x)
@@ -102,7 +81,7 @@ static int do_extents(struct process_dev *p, struct buddy_extents *x)
 		return -EINVAL;
 	x->out_count = 0;
 	for (; at < p->granules && x->out_count < x->count; at = (uint64_t)e.offset + e.size) {
-		find_extent(p, (uint32_t)at, &e);
+		buddy_place_find(&p->place, (uint32_t)at, &e);
 		entries[x->out_count++] = (struct buddy_extent_entry){
 			.offset = buddy_process_bytes(p, e.offset),
 			.length = buddy_process_bytes(p, e.size),
